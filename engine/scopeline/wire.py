@@ -1,0 +1,225 @@
+"""The published messages: what they carry, how they are encoded.
+
+One message is one ZeroMQ multipart `[topic, payload]`. The topic is the message's type, the payload JSON (or
+MessagePack when asked for). `docs/wire.md` explains every field to people, `docs/wire.schema.json` to programs;
+both are checked against this file by a test.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+SCHEMA = 1
+NOTICE = "research use only"
+
+Encoding: TypeAlias = Literal["json", "msgpack"]
+
+
+class LedgerReport(msgspec.Struct, frozen=True, kw_only=True):
+    """captured = published + in_flight + the sum of lost, at every moment."""
+
+    captured: int
+    published: int
+    in_flight: int
+    lost: dict[str, int]
+    """Frames that were captured and not judged, by reason: `late` (a newer frame won), `stopped`."""
+    damaged: dict[str, int]
+    """Packets that never became a frame, by reason. They have no frame number and are outside the equation."""
+
+
+class HeadResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One head's answer to one frame."""
+
+    probabilities: dict[str, float]
+    """Calibrated, by label, in the head's order; they sum to 1."""
+    entropy: float
+    """In nats; 0 is certain, ln(number of labels) knows nothing."""
+    abstain: bool
+    """True when the highest probability lies below the head's `abstain_below`."""
+    expected: float | None = None
+    """Ordinal heads: the expected grade, the sum of grade times probability."""
+
+
+class SmoothedHead(msgspec.Struct, frozen=True, kw_only=True):
+    """One head over time."""
+
+    posterior: dict[str, float]
+    tag: str | None
+    """The label held now; null before the first decision and when the evidence ran out."""
+    since_s: float | None
+    """Stream time at which the tag was taken."""
+
+
+class CurrentSegment(msgspec.Struct, frozen=True, kw_only=True):
+    """The segment that is open while a frame is published."""
+
+    number: int
+    location: str | None
+    start_s: float
+    mes_dominant: int | None
+    mes_worst: int | None
+    informative_s: float
+    state: Literal["provisional", "final"]
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What every message carries."""
+
+    schema: int = SCHEMA
+    session: str
+    """Random per run; carries no date, no name."""
+    seq: int
+    """Counts the messages of this topic from 0 without a gap: a subscriber that sees a gap has missed some."""
+    published_ns: int
+    """`time.monotonic_ns()` of the engine when the message was handed to the sinks."""
+    notice: str = NOTICE
+
+
+class FrameMessage(_Message, frozen=True, kw_only=True, tag="frame"):
+    """Topic `frame`: one captured frame and what became of it."""
+
+    frame: int
+    """Number of the frame in its source; a gap means that the frame was lost, see `ledger.lost`."""
+    time_s: float
+    """Stream time in seconds."""
+    captured_ns: int
+    """`time.monotonic_ns()` of the engine directly after the driver returned."""
+    wall_unix_s: float | None = None
+    """Clock time of publishing, only when the pipeline says `wall_clock = true`."""
+    stages_ms: dict[str, float]
+    """Milliseconds from capture to the end of each stage: prepare, infer, conclude."""
+    reason: str | None
+    """Why the frame was not judged; null when it was."""
+    field: int | None
+    """Number of the field-of-view geometry in force, see topic `field`."""
+    field_shape: str | None
+    overlays: list[str]
+    quality: float | None
+    """Probability that the frame can be judged."""
+    heads: dict[str, HeadResult]
+    smoothed: dict[str, SmoothedHead]
+    segment: CurrentSegment | None
+    ledger: LedgerReport
+    state: str
+    """`warming_up` before the first field of view, `running`, `not_assessable` while no tag can be held."""
+    models: dict[str, str]
+    """By bundle: weight hash, runtime and precision, as `sha256:<12 digits>/onnxruntime/fp32`."""
+    config: str
+    """Hash of the pipeline in force, `sha256:<12 digits>`."""
+
+
+class SegmentMessage(_Message, frozen=True, kw_only=True, tag="segment"):
+    """Topic `segment`: a stretch of one location. The newest message with a number replaces the earlier ones."""
+
+    number: int
+    location: str | None
+    start_s: float
+    end_s: float
+    state: Literal["provisional", "final"]
+    assessable: bool
+    """False: too little evidence; `mes_dominant` and `mes_worst` are null."""
+    mes_dominant: int | None
+    mes_worst: int | None
+    expected: float | None
+    histogram: list[int]
+    """Usable frames by grade."""
+    confidence: float | None
+    grade_confidence: float | None
+    frames_seen: int
+    frames_usable: int
+    reasons: dict[str, int]
+    """Frames that were not usable, by reason."""
+    informative_s: float
+    key_frame: int | None
+    key_frame_s: float | None
+    marked: bool
+    """True when the location was set by the operator."""
+
+
+class FieldMessage(_Message, frozen=True, kw_only=True, tag="field"):
+    """Topic `field`: the scope's picture was found, changed or lost."""
+
+    event: Literal["locked", "changed", "lost"]
+    time_s: float
+    field: int | None
+    shape: str | None
+    box: tuple[int, int, int, int] | None
+    """x, y, width, height in signal pixels."""
+    signal: tuple[int, int] | None
+    """Width and height of the signal."""
+    overlays: dict[str, list[int]]
+
+
+class StatusMessage(_Message, frozen=True, kw_only=True, tag="status"):
+    """Topic `status`: what the engine does, changes of state, and the end of the stream with the whole ledger."""
+
+    event: Literal["started", "mark", "damaged", "ended", "failed"]
+    source: str
+    text: str
+    pipeline: str
+    config: str
+    models: dict[str, str]
+    version: str
+    ledger: LedgerReport
+    sent: dict[str, int]
+    """Messages sent per topic before this one: a subscriber that counted fewer has missed some."""
+    latency_ms: dict[str, float] | None = None
+    """`ended`: capture to publish, p50, p95, p99, max."""
+
+
+Message: TypeAlias = FrameMessage | SegmentMessage | FieldMessage | StatusMessage
+
+TOPICS: tuple[str, ...] = ("frame", "segment", "status", "field")
+
+
+class Encoder:
+    """Turns messages into `(topic, payload)`, both bytes."""
+
+    def __init__(self, encoding: Encoding = "json") -> None:
+        self._encoder: msgspec.json.Encoder | msgspec.msgpack.Encoder
+        self._encoder = msgspec.json.Encoder() if encoding == "json" else msgspec.msgpack.Encoder()
+
+    def encode(self, message: Message) -> tuple[bytes, bytes]:
+        return topic_of(message).encode(), self._encoder.encode(message)
+
+
+class Decoder:
+    """Turns payloads back into messages; refuses what does not fit the schema.
+
+    Raises on `decode`:
+        msgspec.ValidationError: a field is missing or has the wrong type; says where.
+        msgspec.DecodeError: the payload is neither JSON nor MessagePack.
+    """
+
+    def __init__(self) -> None:
+        self._json: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
+        self._msgpack: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+    def decode(self, payload: bytes) -> Message:
+        return self._json.decode(payload) if payload[:1] == b"{" else self._msgpack.decode(payload)
+
+
+def topic_of(message: Message) -> str:
+    return _TOPIC[type(message)]
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of all messages, as committed in docs/wire.schema.json."""
+    schema: dict[str, Any] = msgspec.json.schema(Message)
+    return schema
+
+
+def wall_clock() -> float:
+    """Seconds since 1970. The only reading of a clock that can jump; nothing is computed from it."""
+    return time.time()  # noqa: TID251
+
+
+_TOPIC: dict[type[Message], str] = {
+    FrameMessage: "frame",
+    SegmentMessage: "segment",
+    FieldMessage: "field",
+    StatusMessage: "status",
+}
