@@ -107,8 +107,10 @@ class Screen:
     rim: tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]] = field(repr=False)
     """Rows, columns and opacity of the half-covered pixels at the edge."""
 
-    def compose(self, mucosa_pixels: Pixels, time_s: float, *, inserted: float = 1.0) -> Pixels:
-        """The full frame, (height, width, 3) uint8 RGB, freshly made.
+    def compose(
+        self, mucosa_pixels: Pixels, time_s: float, *, inserted: float = 1.0, out: Pixels | None = None
+    ) -> Pixels:
+        """The full frame, (height, width, 3) uint8 RGB, freshly made or written into `out`.
 
         Args:
             mucosa_pixels: The field's content, (h, w, 3) uint8 RGB; scaled when not the size of `field_box`.
@@ -118,7 +120,8 @@ class Screen:
         x, y, width, height = self.field_box
         if mucosa_pixels.shape[:2] != (height, width):
             mucosa_pixels = np.asarray(cv2.resize(mucosa_pixels, (width, height)), np.uint8)
-        pixels = self.layer.copy()
+        pixels = np.empty_like(self.layer) if out is None else out
+        np.copyto(pixels, self.layer)
         inside = pixels[y : y + height, x : x + width]
         # Six times faster than numpy's copyto with a mask.
         cv2.copyTo(mucosa_pixels, self.mask[y : y + height, x : x + width].view(np.uint8), inside)
@@ -158,7 +161,7 @@ def random_screen(
 ) -> Screen:
     """A screen that no processor has: position, size and colours jittered. For test suites and training."""
     share_w, share_h = rng.uniform(0.66, 0.88), rng.uniform(0.80, 0.92)
-    field_at = (rng.uniform(0.03, 0.97 - share_w), rng.uniform(0.02, 0.955 - share_h), share_w, share_h)
+    field_at = (rng.uniform(0.03, 0.97 - share_w), rng.uniform(0.015, 0.94 - share_h), share_w, share_h)
     guide_w = rng.uniform(0.285, 0.325)
     guide_h = rng.uniform(0.084, 0.107) / guide_w
     at = (0.2 + rng.uniform(-0.015, 0.015) - guide_w / 2, 0.8 + rng.uniform(-0.015, 0.015) - guide_h / 2)
