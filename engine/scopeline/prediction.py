@@ -27,6 +27,7 @@ class Reason(StrEnum):
     GLARE = "glare"
     RED_OUT = "red_out"
     UNSCORABLE = "unscorable"
+    NOT_DUE = "not_due"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,99 @@
+"""Assemble: from a pipeline file's choices to a running engine. The one place that knows concrete parts."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import cv2
+
+from scopeline.backends import open_backend
+from scopeline.bundle import Input, load_bundle
+from scopeline.conclude import Concluder, Identity
+from scopeline.config import Pipeline
+from scopeline.engine import Engine
+from scopeline.field_tracker import FieldTracker
+from scopeline.judge import Judge, Model
+from scopeline.ledger import Ledger
+from scopeline.marks import Marks
+from scopeline.ports import Sink, Source
+from scopeline.prepare import Preparer
+from scopeline.scope_profile import load_profile
+from scopeline.shipped import shipped_scopes
+from scopeline.wire import Message
+
+
+def assemble(
+    pipeline: Pipeline,
+    source: Source,
+    sinks: Sequence[Callable[[], Sink]],
+    *,
+    live: bool,
+    marks: Marks | None = None,
+    on_message: Callable[[Message], None] | None = None,
+) -> Engine:
+    """An engine that is ready to run.
+
+    Args:
+        pipeline: The set-up.
+        source: Where frames come from; closed by the engine.
+        sinks: Factories, called in the thread that will own the sinks.
+        live: The newest frame wins; otherwise nothing is lost.
+        marks: What the operator said, for recordings.
+        on_message: Called with every message, in the concluding thread.
+
+    Raises:
+        BundleError, BackendError, ConfigError: a part of the pipeline is wrong; nothing is left open.
+    """
+    # OpenCV's own threads would compete with the stages for two cores, for pictures of 224 pixels.
+    cv2.setNumThreads(1)
+    models, inputs = open_models(pipeline)
+    judge = Judge(models, pipeline.heads, usable_at=pipeline.quality.usable_at)
+    profile = load_profile(_profile_path(pipeline)) if pipeline.field.profile else None
+    identity = Identity(
+        session=secrets.token_hex(8),
+        source=source.name,
+        pipeline=pipeline.name,
+        config=pipeline.hash,
+        models={model.bundle.name: model.fingerprint for model in models},
+        version=installed_version(),
+    )
+    heads = [head for model in models for head in model.bundle.heads]
+    return Engine(
+        source,
+        Preparer(inputs, FieldTracker(profile)),
+        judge,
+        Concluder(identity, pipeline, heads, marks),
+        sinks,
+        ledger=Ledger(),
+        live=live,
+        batch=1 if live else pipeline.batch,
+        on_message=on_message,
+    )
+
+
+def open_models(pipeline: Pipeline) -> tuple[list[Model], list[Input]]:
+    """The pipeline's bundles in their runtimes, and the different inputs they ask for."""
+    models: list[Model] = []
+    inputs: list[Input] = []
+    for choice in pipeline.bundles:
+        bundle = load_bundle(pipeline.bundle_path(choice))
+        if bundle.input not in inputs:
+            inputs.append(bundle.input)
+        backend = open_backend(choice.backend, bundle, threads=choice.threads, precision=choice.precision)
+        models.append(Model(bundle, backend, inputs.index(bundle.input)))
+    return models, inputs
+
+
+def installed_version() -> str:
+    try:
+        return version("scopeline")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "0+checkout"
+
+
+def _profile_path(pipeline: Pipeline) -> Path:
+    profile = Path(pipeline.field.profile or "")
+    return Path(pipeline.folder) / profile if profile.suffix else shipped_scopes() / f"{profile}.toml"

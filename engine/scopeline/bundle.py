@@ -1,0 +1,175 @@
+"""Bundle: a model folder: the network, what goes in, what comes out, where it came from.
+
+A bundle is `bundle.toml` + `model.onnx` + `card.md`. The network takes (N, H, W, 3) uint8 RGB with its normalisation
+inside the graph, and gives one output of logits per head, named like the head. A compiled plan of any runtime is a
+cache of the bundle, never the artefact.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scopeline.crop import CropKind
+from scopeline.errors import BundleError
+from scopeline.prediction import Probabilities
+
+SCHEMA = 1
+
+Role = Literal["quality", "location", "grade", "finding"]
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the network is shown."""
+
+    width: int
+    height: int
+    crop: CropKind
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    file: str
+    sha256: str
+    opset: int
+
+
+class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the weights came from."""
+
+    recipe: str
+    command: str
+    data: str
+    data_sha256: str
+    seed: int
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One answer of the network."""
+
+    name: str
+    role: Role
+    """`quality`: can this frame be judged. `location`: where is the scope. `grade`: ordinal, labels from mild to
+    severe. `finding`: anything else."""
+    labels: tuple[str, ...]
+    temperature: float = 1.0
+    """Logits are divided by it before the softmax (Guo et al. 2017, "On calibration of modern neural networks")."""
+    abstain_below: float = 0.0
+    """The head abstains when its highest probability lies below this."""
+
+    def probabilities(self, logits: NDArray[np.float32]) -> Probabilities:
+        """Calibrated probabilities of one frame from its (K,) logits, computed in float32 for every backend."""
+        scaled = logits / np.float32(self.temperature)
+        exponentials = np.exp(scaled - scaled.max())
+        result: Probabilities = exponentials / exponentials.sum()
+        return result
+
+
+class _BundleFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """bundle.toml as it stands on disk."""
+
+    schema: int
+    name: str
+    version: str
+    licence: str
+    notice: str
+    input: Input
+    network: Network
+    training: Training
+    heads: tuple[Head, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A checked model folder."""
+
+    folder: Path
+    name: str
+    version: str
+    licence: str
+    notice: str
+    input: Input
+    network: Network
+    training: Training
+    heads: tuple[Head, ...]
+
+    @property
+    def onnx_path(self) -> Path:
+        return self.folder / self.network.file
+
+    def head(self, role: Role) -> Head | None:
+        """The first head of a role, if there is one."""
+        return next((head for head in self.heads if head.role == role), None)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read and check a bundle folder: the description, the network's hash, unique names.
+
+    Whether the network's outputs are its heads is checked where the network is opened, see `check_outputs`.
+
+    Raises:
+        BundleError: says what was wanted, what came and what to do.
+    """
+    description = folder / "bundle.toml"
+    try:
+        content = msgspec.toml.decode(description.read_bytes(), type=_BundleFile)
+    except FileNotFoundError as error:
+        raise BundleError(f"{folder}: wanted a model bundle (a folder with bundle.toml), found none there") from error
+    except (msgspec.DecodeError, OSError) as error:
+        raise BundleError(f"{description}: not a bundle description: {error}") from error
+    if content.schema != SCHEMA:
+        raise BundleError(
+            f"{description}: this version reads bundles of schema {SCHEMA}, got {content.schema}; "
+            "export the model again or use the matching version of Scopeline"
+        )
+    _check_heads(description, content.heads)
+    _check_hash(folder / content.network.file, content.network.sha256)
+    return Bundle(folder, **{name: getattr(content, name) for name in _BundleFile.__struct_fields__[1:]})
+
+
+def check_outputs(bundle: Bundle, outputs: dict[str, int | None]) -> None:
+    """Refuse a network whose outputs are not the bundle's heads.
+
+    Args:
+        outputs: Width K of each named output of the network, None where the network does not say.
+
+    Raises:
+        BundleError: a head has no output of its name and size.
+    """
+    wanted = {head.name: len(head.labels) for head in bundle.heads}
+    wrong = {name: size for name, size in wanted.items() if outputs.get(name, 0) not in (size, None)}
+    if wrong or set(outputs) != set(wanted):
+        raise BundleError(
+            f"{bundle.onnx_path}: the bundle's heads are {wanted}, the network's outputs are {outputs}; "
+            "they must agree in name and size: export the bundle again"
+        )
+
+
+def _check_heads(description: Path, heads: tuple[Head, ...]) -> None:
+    names = [head.name for head in heads]
+    if not heads or len(set(names)) != len(names):
+        raise BundleError(f"{description}: wanted at least one head, each with a name of its own, got {names}")
+    for head in heads:
+        if len(head.labels) < 2 or len(set(head.labels)) != len(head.labels):
+            raise BundleError(f"{description}: head {head.name!r} needs two or more different labels, got {head.labels}")
+        if head.temperature <= 0:
+            raise BundleError(f"{description}: head {head.name!r}: temperature must be positive, got {head.temperature}")
+        if head.role == "quality" and "good" not in head.labels:
+            raise BundleError(f"{description}: quality head {head.name!r} needs a label 'good', got {head.labels}")
+
+
+def _check_hash(path: Path, wanted: str) -> None:
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise BundleError(f"{path}: the bundle's network cannot be read ({error})") from error
+    if found != wanted:
+        raise BundleError(
+            f"{path}: its sha256 should be {wanted[:12]}..., is {found[:12]}...: "
+            "the file is damaged or not the one that was described; fetch the bundle again"
+        )

@@ -1,0 +1,118 @@
+"""Pipeline: a whole set-up on one screen, read from TOML.
+
+Unknown keys are refused and named with their place. Paths are relative to the pipeline file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from scopeline.errors import ConfigError
+from scopeline.segments import SegmentSettings
+from scopeline.shipped import shipped_pipelines
+from scopeline.smoothing import SmoothingSettings
+from scopeline.wire import Encoding
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a pipeline file."""
+
+
+class BundleChoice(_Section, frozen=True, kw_only=True):
+    """One network and the runtime that carries it. Bundles run in the order of the file."""
+
+    path: str
+    backend: str = "onnxruntime"
+    precision: str = "fp32"
+    threads: int = 1
+    """Threads for one inference. One leaves the other cores to decoding; two on two busy cores were twice as slow."""
+
+
+class Condition(_Section, frozen=True, kw_only=True):
+    """Only when another head said so on the same frame."""
+
+    head: str
+    label: str
+    at_least: float
+
+
+class HeadRule(_Section, frozen=True, kw_only=True):
+    """When a head is asked."""
+
+    every_ms: float = 0.0
+    """At most once in this many milliseconds of stream time."""
+    when: Condition | None = None
+
+
+class QualityRule(_Section, frozen=True, kw_only=True):
+    usable_at: float = 0.5
+    """Frames whose probability of being good lies below this are published with a reason instead of a verdict."""
+
+
+class FieldRule(_Section, frozen=True, kw_only=True):
+    profile: str | None = None
+    """A scope profile that pins the field of view; found by itself when left out."""
+
+
+class Publishing(_Section, frozen=True, kw_only=True):
+    address: str = "tcp://127.0.0.1:5557"
+    encoding: Encoding = "json"
+    wall_clock: bool = False
+    """Whether messages carry the time of day. Off by default: it can identify a patient."""
+
+
+class Pipeline(_Section, frozen=True, kw_only=True):
+    """What to run and how to conclude from it."""
+
+    name: str
+    bundles: tuple[BundleChoice, ...]
+    heads: dict[str, HeadRule] = {}
+    quality: QualityRule = QualityRule()
+    field: FieldRule = FieldRule()
+    smoothing: dict[str, SmoothingSettings] = {}
+    """By head; heads without an entry take the default of their role."""
+    segments: SegmentSettings = SegmentSettings()
+    publish: Publishing = Publishing()
+    batch: int = 1
+    """Frames per inference of a recording. On a CPU one is as fast as many."""
+    folder: str = "."
+    """Where relative paths start. Set by `load_pipeline`."""
+
+    def bundle_path(self, choice: BundleChoice) -> Path:
+        return Path(self.folder) / choice.path
+
+    @property
+    def hash(self) -> str:
+        """`sha256:<12 digits>` of everything that decides results; folders and addresses do not count."""
+        deciding = msgspec.structs.replace(self, folder=".", publish=Publishing())
+        return f"sha256:{hashlib.sha256(msgspec.json.encode(deciding, order='deterministic')).hexdigest()[:12]}"
+
+
+def load_pipeline(path: Path) -> Pipeline:
+    """Read a pipeline file, or one that ships with Scopeline by its bare name (`colonoscopy`).
+
+    Raises:
+        ConfigError: the file does not exist, or a key is unknown, missing or out of place; says which and where.
+    """
+    file = path if path.suffix else shipped_pipelines() / f"{path}.toml"
+    try:
+        pipeline = msgspec.toml.decode(file.read_bytes(), type=Pipeline)
+    except FileNotFoundError as error:
+        known = sorted(entry.stem for entry in shipped_pipelines().glob("*.toml"))
+        raise ConfigError(f"{file}: no such pipeline file; Scopeline ships {known}, or give the path of a .toml") from error
+    except (msgspec.DecodeError, OSError) as error:
+        raise ConfigError(f"{file}: not a pipeline: {error}") from error
+    _check(file, pipeline)
+    return msgspec.structs.replace(pipeline, folder=str(file.parent))
+
+
+def _check(file: Path, pipeline: Pipeline) -> None:
+    if not pipeline.bundles:
+        raise ConfigError(f"{file}: a pipeline needs at least one [[bundles]] entry with a path")
+    if pipeline.batch < 1 or any(choice.threads < 1 for choice in pipeline.bundles):
+        raise ConfigError(f"{file}: batch and threads must be at least 1")
+    if not 0 <= pipeline.quality.usable_at <= 1:
+        raise ConfigError(f"{file}: quality.usable_at is a probability, got {pipeline.quality.usable_at}")

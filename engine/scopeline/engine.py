@@ -1,0 +1,245 @@
+"""Engine: capture -> prepare -> infer -> conclude, four threads that start, end and fail as one.
+
+            live                      ready                   done
+capture ---(1, drop oldest)--> prepare --(1, wait)--> infer --(n, wait)--> conclude
+one device, stamp              field of view, crop,    owns the runtime     smooth, segment,
+                               hard reasons                                 publish; owns the sockets
+
+Live, the newest frame wins in the one lossy place; for a recording the same hand-off waits and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from scopeline.conclude import Concluder, Moment
+from scopeline.crew import Crew
+from scopeline.frame import Frame
+from scopeline.handoff import Closed, Handoff
+from scopeline.judge import Judge
+from scopeline.latency import LatencyHistogram
+from scopeline.ledger import Ledger
+from scopeline.ports import Sink, Source
+from scopeline.prediction import Prediction
+from scopeline.prepare import Prepared, Preparer
+from scopeline.segments import Segment
+from scopeline.wire import LedgerReport, Message
+
+SWITCH_INTERVAL_S = 0.0005
+"""How long a busy Python thread may keep the interpreter while another waits for it. The default of 5 ms cut decoding
+beside a busy thread to a quarter; 0.5 ms gives three quarters of the speed back (docs/architecture.md, "Cost")."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a run came to."""
+
+    ended: Literal["finished", "stopped"]
+    ledger: LedgerReport
+    latency_ms: dict[str, float]
+    """Capture to publish: p50, p95, p99, max."""
+    segments: tuple[Segment, ...]
+    seconds: float
+    """Wall time of the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A prepared frame with its prediction."""
+
+    prepared: Prepared
+    prediction: Prediction
+    infer_ns: int
+
+
+class Engine:
+    """One source, its stages, its sinks. Runs once.
+
+    Args:
+        source: Where frames come from.
+        preparer: Field of view, crop, hard reasons.
+        judge: The networks.
+        concluder: Smoothing, segments, messages.
+        sinks: Factories; each sink is made, used and closed in the concluding thread, which owns its sockets.
+        ledger: Counts every frame.
+        live: The newest frame wins; otherwise no frame is lost.
+        batch: Most frames per inference.
+        on_message: Called in the concluding thread with every message, before the sinks.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        preparer: Preparer,
+        judge: Judge,
+        concluder: Concluder,
+        sinks: Sequence[Callable[[], Sink]],
+        *,
+        ledger: Ledger,
+        live: bool,
+        batch: int = 1,
+        on_message: Callable[[Message], None] | None = None,
+    ) -> None:
+        self._source = source
+        self._preparer = preparer
+        self._judge = judge
+        self._concluder = concluder
+        self._make_sinks = tuple(sinks)
+        self._ledger = ledger
+        self._batch = batch
+        self._on_message = on_message
+        self._live: Handoff[Frame] = Handoff(
+            1 if live else batch + 1, when_full="drop_oldest" if live else "wait"
+        )
+        self._ready: Handoff[Prepared] = Handoff(batch)
+        self._done: Handoff[Judged] = Handoff(8)
+        self._latency = LatencyHistogram()
+        self._stop_asked = threading.Event()
+
+    def run(self) -> RunReport:
+        """Work until the source ends or `stop` is called.
+
+        Raises:
+            ScopelineError: the first error of any stage, noted with the stage's name.
+            LedgerError: a frame is unaccounted for.
+        """
+        started_ns = time.monotonic_ns()
+        try:
+            with _switch_interval(SWITCH_INTERVAL_S), Crew(on_failure=self._abandon) as crew:
+                crew.start("conclude", self._conclude)
+                crew.start("infer", self._infer)
+                crew.start("prepare", self._prepare)
+                crew.start("capture", self._capture)
+        finally:
+            self._source.close()
+            self._judge.close()
+        self._ledger.settle()
+        return RunReport(
+            ended="stopped" if self._stop_asked.is_set() else "finished",
+            ledger=self._ledger.report(self._source.damaged),
+            latency_ms=self._latency.summary(),
+            segments=tuple(self._concluder.segments),
+            seconds=(time.monotonic_ns() - started_ns) / 1e9,
+        )
+
+    def stop(self) -> None:
+        """End the run early: the source is closed, frames in flight still come out. From any thread, any number
+        of times, also from a signal handler."""
+        self._stop_asked.set()
+        self._source.close()
+
+    def _abandon(self) -> None:
+        """A stage failed: nothing more will be judged, everybody go home."""
+        self._source.close()
+        for handoff in (self._live, self._ready, self._done):
+            self._ledger.lose("failed", len(handoff.close(discard=True)))
+
+    def _capture(self) -> None:
+        try:
+            for frame in self._source.frames():
+                self._ledger.capture()
+                if not self._give(self._live, frame):
+                    return
+        finally:
+            self._live.close()
+
+    def _prepare(self) -> None:
+        try:
+            for frame in self._live:
+                with self._answers_for(1):
+                    prepared = self._preparer.prepare(frame)
+                if not self._give(self._ready, prepared):
+                    return
+        finally:
+            self._ready.close()
+
+    def _infer(self) -> None:
+        try:
+            for first in self._ready:
+                batch = [first, *self._ready.take_waiting(self._batch - 1)]
+                with self._answers_for(len(batch)):
+                    predictions = self._judge.judge(batch)
+                now_ns = time.monotonic_ns()
+                for place, (prepared, prediction) in enumerate(zip(batch, predictions, strict=True)):
+                    self._preparer.release(prepared.views)
+                    if not self._give(self._done, Judged(prepared, prediction, now_ns)):
+                        self._ledger.lose("failed", len(batch) - place - 1)
+                        return
+        finally:
+            self._done.close()
+
+    def _conclude(self) -> None:
+        sinks: list[Sink] = []
+        try:
+            sinks.extend(make() for make in self._make_sinks)
+            self._publish(sinks, self._concluder.status("started", "", self._moment()))
+            for judged in self._done:
+                self._conclude_one(sinks, judged)
+            self._say_farewell(sinks)
+        finally:
+            for sink in sinks:
+                sink.close()
+
+    def _conclude_one(self, sinks: Sequence[Sink], judged: Judged) -> None:
+        self._ledger.publish()
+        moment = self._moment(judged.infer_ns)
+        for message in self._concluder.conclude(judged.prepared, judged.prediction, moment):
+            self._publish(sinks, message)
+        self._latency.add((time.monotonic_ns() - judged.prepared.captured_ns) / 1e6)
+
+    def _say_farewell(self, sinks: Sequence[Sink]) -> None:
+        moment = self._moment()
+        for message in self._concluder.finish(moment):
+            self._publish(sinks, message)
+        event: Literal["ended", "failed"] = "failed" if moment.ledger.lost.get("failed") else "ended"
+        text = "stopped on request" if self._stop_asked.is_set() else "end of source"
+        self._publish(
+            sinks, self._concluder.status(event, text, moment, self._latency.summary())
+        )
+
+    def _publish(self, sinks: Sequence[Sink], message: Message) -> None:
+        if self._on_message is not None:
+            self._on_message(message)
+        for sink in sinks:
+            sink.publish(message)
+
+    def _moment(self, infer_ns: int = 0) -> Moment:
+        return Moment(time.monotonic_ns(), infer_ns, self._ledger.report(self._source.damaged))
+
+    def _give(self, handoff: Handoff[_T], item: _T) -> bool:
+        """Hand over an item that stands for one frame; False when nobody will take it any more."""
+        try:
+            dropped = handoff.put(item)
+        except Closed:
+            self._ledger.lose("failed")
+            return False
+        if dropped is not None:
+            self._ledger.lose("late")
+        return True
+
+    @contextmanager
+    def _answers_for(self, frames: int) -> Iterator[None]:
+        """Frames that a failing stage held in its hands are lost, not forgotten."""
+        try:
+            yield
+        except BaseException:
+            self._ledger.lose("failed", frames)
+            raise
+
+
+@contextmanager
+def _switch_interval(seconds: float) -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(seconds)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)

@@ -1,0 +1,159 @@
+"""Judge: runs the networks on prepared frames, each head when it is due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from scopeline.bundle import Bundle, Head
+from scopeline.config import HeadRule
+from scopeline.errors import ConfigError
+from scopeline.picture import Pixels
+from scopeline.ports import Backend
+from scopeline.prediction import Prediction, Probabilities, Reason
+from scopeline.prepare import Prepared
+from scopeline.quality import measure, name_fault
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A bundle in its runtime."""
+
+    bundle: Bundle
+    backend: Backend
+    view: int
+    """Which of the prepared views the network is shown."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What produced an answer: `sha256:<12 digits>/<runtime>/<precision>`."""
+        return f"sha256:{self.bundle.network.sha256[:12]}/{self.backend.name}/{self.backend.precision}"
+
+
+@dataclass(slots=True)
+class _Gate:
+    """When one head is asked."""
+
+    head: Head
+    rule: HeadRule
+    last_s: float = -np.inf
+
+    def is_due(self, time_s: float) -> bool:
+        # Half a millisecond of grace: stream times are rounded to the stream's own clock.
+        return (time_s - self.last_s) * 1e3 >= self.rule.every_ms - 0.5
+
+    def admits(self, scores: Mapping[str, Probabilities], labels: Mapping[str, Sequence[str]]) -> bool:
+        """Whether the condition holds; a condition on a head that was not asked does not."""
+        when = self.rule.when
+        if when is None:
+            return True
+        if when.head not in scores:
+            return False
+        return float(scores[when.head][labels[when.head].index(when.label)]) >= when.at_least
+
+
+@dataclass(slots=True)
+class _Verdict:
+    """One frame's scores while the networks are being asked."""
+
+    prepared: Prepared
+    scores: dict[str, Probabilities] = field(default_factory=dict)
+
+
+class Judge:
+    """Asks the models about frames, in the order of the pipeline file.
+
+    Args:
+        models: Bundles in their runtimes.
+        rules: When which head is asked; heads without a rule always are.
+        usable_at: Frames with a lower quality probability get a reason instead of scores.
+
+    Raises:
+        ConfigError: a rule names a head or label that no bundle has, or two bundles share a head's name.
+    """
+
+    def __init__(self, models: Sequence[Model], rules: Mapping[str, HeadRule], *, usable_at: float) -> None:
+        self.models = tuple(models)
+        self._usable_at = usable_at
+        heads = [head for model in models for head in model.bundle.heads]
+        self.labels = {head.name: head.labels for head in heads}
+        _check_rules(heads, rules)
+        self._gates = [
+            [_Gate(head, rules.get(head.name, HeadRule())) for head in model.bundle.heads] for model in models
+        ]
+        quality = next((head for head in heads if head.role == "quality"), None)
+        self._quality = (quality.name, quality.labels.index("good")) if quality else None
+
+    def judge(self, prepared: Sequence[Prepared]) -> list[Prediction]:
+        """One prediction per prepared frame, in the same order."""
+        verdicts = [_Verdict(frame) for frame in prepared]
+        for model, gates in zip(self.models, self._gates, strict=True):
+            self._ask(model, gates, [verdict for verdict in verdicts if verdict.prepared.reason is None])
+        return [self._conclude(verdict) for verdict in verdicts]
+
+    def _ask(self, model: Model, gates: Sequence[_Gate], verdicts: Sequence[_Verdict]) -> None:
+        asked: list[tuple[_Verdict, list[_Gate]]] = []
+        own = {gate.head.name for gate in gates}
+        for verdict in verdicts:
+            due = [gate for gate in gates if gate.is_due(verdict.prepared.time_s) and self._could(gate, verdict, own)]
+            if due:
+                asked.append((verdict, due))
+                for gate in due:
+                    gate.last_s = verdict.prepared.time_s
+        if not asked:
+            return
+        logits = model.backend.infer(_stack([verdict.prepared.views[model.view] for verdict, _ in asked]))
+        for row, (verdict, due) in enumerate(asked):
+            # A condition on a head of the same network is known only now; heads are told in the bundle's order.
+            for gate in due:
+                scores = gate.head.probabilities(logits[gate.head.name][row])
+                if gate.admits(verdict.scores, self.labels):
+                    verdict.scores[gate.head.name] = scores
+
+    def _could(self, gate: _Gate, verdict: _Verdict, own: set[str]) -> bool:
+        """Whether the head's condition holds, or can only be known by running this very network."""
+        when = gate.rule.when
+        return when is None or when.head in own or gate.admits(verdict.scores, self.labels)
+
+    def _conclude(self, verdict: _Verdict) -> Prediction:
+        frame, scores, reason, quality = verdict.prepared, verdict.scores, verdict.prepared.reason, None
+        if reason is None and self._quality is not None and self._quality[0] in scores:
+            quality = float(scores[self._quality[0]][self._quality[1]])
+            if quality < self._usable_at:
+                # The head says that it is bad; the features say why. Measured only here: most frames are good.
+                reason = name_fault(measure(frame.views[0]))
+        if reason is None and not scores:
+            reason = Reason.NOT_DUE
+        if reason is not None:
+            scores = {}
+        return Prediction(frame.seq, frame.captured_ns, frame.time_s, scores, reason, quality)
+
+    def close(self) -> None:
+        for model in self.models:
+            model.backend.close()
+
+
+def _stack(views: Sequence[Pixels]) -> Pixels:
+    return views[0][None] if len(views) == 1 else np.stack(views)
+
+
+def _check_rules(heads: Sequence[Head], rules: Mapping[str, HeadRule]) -> None:
+    names = [head.name for head in heads]
+    labels = {head.name: head.labels for head in heads}
+    if len(set(names)) != len(names):
+        raise ConfigError(f"two bundles of a pipeline cannot share a head's name, got {names}")
+    for name, rule in rules.items():
+        if name not in labels:
+            raise ConfigError(f"[heads.{name}]: no bundle has such a head; there are {names}")
+        when = rule.when
+        if when is None:
+            continue
+        if when.head not in labels or when.label not in labels[when.head]:
+            raise ConfigError(
+                f"[heads.{name}]: when = {when.head!r} {when.label!r}: there are the heads and labels "
+                f"{ {head: list(entries) for head, entries in labels.items()} }"
+            )
+        if names.index(when.head) >= names.index(name):
+            raise ConfigError(f"[heads.{name}]: {when.head!r} must come before {name!r} in the order of the bundles")

@@ -1,0 +1,90 @@
+"""Prepare: find the field of view, refuse what nobody could judge, cut out what the networks are shown."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scopeline.bundle import Input
+from scopeline.crop import View
+from scopeline.field_of_view import FieldOfView
+from scopeline.field_tracker import FieldEvent, FieldTracker
+from scopeline.frame import Frame
+from scopeline.picture import Pixels
+from scopeline.prediction import Reason
+from scopeline.quality import HardGate
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A frame without its picture: what the networks will see, or why they see nothing."""
+
+    seq: int
+    captured_ns: int
+    time_s: float
+    prepared_ns: int
+    field: FieldOfView | None
+    event: FieldEvent | None
+    views: tuple[Pixels, ...]
+    """One per input of the `Preparer`, in its order; empty when there is a reason."""
+    reason: Reason | None
+
+
+class PixelPool:
+    """Buffers that are used again: a new 150 kB array per frame costs more in page faults than in pixels."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self._shape = shape
+        self._free: deque[Pixels] = deque()  # its append and pop are atomic
+
+    def take(self) -> Pixels:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return np.empty(self._shape, np.uint8)
+
+    def give_back(self, pixels: Pixels) -> None:
+        self._free.append(pixels)
+
+
+class Preparer:
+    """Turns frames into what the networks are shown. Belongs to one thread; `release` may come from another.
+
+    Args:
+        inputs: The different network inputs of the pipeline; quality's hard reasons are judged on the first.
+        tracker: Finds the field of view.
+    """
+
+    def __init__(self, inputs: Sequence[Input], tracker: FieldTracker) -> None:
+        self.inputs = tuple(inputs)
+        self._tracker = tracker
+        self._gate = HardGate()
+        self._views = [View(wanted.crop, wanted.width, wanted.height) for wanted in inputs]
+        self._pools = [PixelPool((wanted.height, wanted.width, 3)) for wanted in inputs]
+
+    def prepare(self, frame: Frame) -> Prepared:
+        """One frame's views, or the reason for none."""
+        event = self._tracker.observe(frame.picture, frame.time_s)
+        field = self._tracker.field
+        reason: Reason | None = Reason.NO_FIELD
+        views: tuple[Pixels, ...] = ()
+        if field is not None:
+            views = tuple(
+                view(frame.picture, field, pool.take()) for view, pool in zip(self._views, self._pools, strict=True)
+            )
+            reason = self._gate.check(views[0], frame.time_s)
+        if reason is not None:
+            self.release(views)
+            views = ()
+        return Prepared(
+            frame.seq, frame.captured_ns, frame.time_s, time.monotonic_ns(), field, event, views, reason
+        )
+
+    def release(self, views: Sequence[Pixels]) -> None:
+        """Give the buffers of a `Prepared` back when the networks have seen them."""
+        for pool, pixels in zip(self._pools, views, strict=False):
+            pool.give_back(pixels)
