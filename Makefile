@@ -1,0 +1,51 @@
+# Everything a newcomer needs: `make demo`, `make test`, `make check`.
+# PYTHON picks the interpreter that makes the environment; VENV says where it lies.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
+WITH = -c constraints.txt
+
+.PHONY: help demo test check lint bench-cost schema clean
+
+help:
+	@echo "make demo    install the runtime into $(VENV) and run the synthetic procedure"
+	@echo "make test    install what the tests need and run them all"
+	@echo "make check   format, lint, types, tests"
+	@echo "make bench-cost  CPU cost against the plain loop and the floor (one minute or two)"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps remember what was installed last, so that a second call starts at once.
+$(VENV)/runtime.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing the runtime into $(VENV) ..."
+	$(PIP) install $(WITH) -e .
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing runtime, training and test packages into $(VENV) ..."
+	$(PIP) install $(WITH) -e ".[training,cpu-fast,dev]"
+	@touch $@ $(VENV)/runtime.stamp
+
+demo: $(VENV)/runtime.stamp
+	$(BIN)/scopeline demo
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest
+
+check: lint test
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench-cost: $(VENV)/dev.stamp
+	$(BIN)/python bench/cost.py
+
+schema: $(VENV)/runtime.stamp
+	$(BIN)/python -m scopeline.wire_schema > docs/wire.schema.json
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache

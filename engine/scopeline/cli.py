@@ -1,0 +1,88 @@
+"""The commands. The engine's own are here; training, calibration and bench add theirs as entry points.
+
+Exit codes: 0 done, 1 something failed (said on stderr), 2 wrong usage or configuration, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from scopeline.assemble import installed_version
+from scopeline.commands.batch import batch
+from scopeline.commands.demo import demo
+from scopeline.commands.doctor import doctor
+from scopeline.commands.live import live
+from scopeline.commands.model import model
+from scopeline.commands.watch import watch
+from scopeline.errors import ConfigError, ScopelineError
+
+ENTRY_POINTS = "scopeline.commands"
+"""Group in which other packages offer commands; a dot in the name makes a sub-command (`evaluate.field`)."""
+
+_EPILOG = "Research use only. Not a medical device."
+
+
+def build() -> typer.Typer:
+    """The command line with everything that is installed."""
+    app = typer.Typer(
+        name="scopeline",
+        help="Real-time video inference for endoscopy: field of view, quality, organ and Mayo sub-score per "
+        "segment, streamed over ZeroMQ. Research use only.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog=_EPILOG,
+    )
+    app.callback()(_root)
+    for command in (demo, batch, live, watch, doctor):
+        app.command(epilog=_EPILOG)(command)
+    app.add_typer(model, name="model")
+    _add_entry_points(app)
+    return app
+
+
+def _add_entry_points(app: typer.Typer) -> None:
+    groups: dict[str, typer.Typer] = {}
+    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
+        group, _, name = entry.name.rpartition(".")
+        if group and group not in groups:
+            groups[group] = typer.Typer(no_args_is_help=True, help=_GROUP_HELP.get(group))
+            app.add_typer(groups[group], name=group)
+        command: Callable[..., None] = entry.load()
+        (groups[group] if group else app).command(name, epilog=_EPILOG)(command)
+
+
+_GROUP_HELP = {"evaluate": "Measure a part of Scopeline against known truth and print the figures."}
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"scopeline {installed_version()}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; every error Scopeline knows ends in one clear line and an exit code."""
+    try:
+        build()()
+    except ScopelineError as error:
+        console = Console(stderr=True, soft_wrap=True)
+        console.print("[bold red]error:[/] ", end="")
+        console.print(str(error), highlight=False, markup=False)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,88 @@
+"""`scopeline model`: the bundles at hand, and whether one would run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from scopeline.backends import BACKENDS, open_backend
+from scopeline.bundle import Bundle, load_bundle
+from scopeline.errors import BundleError
+from scopeline.shipped import shipped_pipelines
+
+model = typer.Typer(no_args_is_help=True, help="Model bundles: list what ships, check one of your own.")
+
+
+@model.command("list")
+def list_models(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of bundles; those that ship when left out.")] = None,
+) -> None:
+    """Show the bundles in a folder: heads, labels, input, licence, size."""
+    place = folder or shipped_pipelines() / "bundles"
+    table = Table(title=f"bundles in {place}", caption="Research use only. Read a bundle's card.md before using it.")
+    for column in ("name", "version", "input", "heads", "licence", "MB", "sha256"):
+        table.add_column(column, justify="right" if column == "MB" else "left")
+    for description in sorted(place.glob("*/bundle.toml")):
+        bundle = load_bundle(description.parent)
+        table.add_row(
+            bundle.name,
+            bundle.version,
+            f"{bundle.input.width}x{bundle.input.height} {bundle.input.crop}",
+            "\n".join(f"{head.name} ({head.role}): {', '.join(head.labels)}" for head in bundle.heads),
+            bundle.licence,
+            f"{bundle.onnx_path.stat().st_size / 1e6:.1f}",
+            bundle.network.sha256[:12],
+        )
+    if not table.row_count:
+        raise BundleError(f"{place}: no bundles here; a bundle is a folder with bundle.toml and model.onnx")
+    Console().print(table)
+
+
+@model.command("check")
+def check_model(
+    folder: Annotated[Path, typer.Argument(help="The bundle's folder.")],
+    backend: Annotated[str, typer.Option(help=f"Runtime to open it in: {', '.join(sorted(BACKENDS))}.")] = "onnxruntime",
+    precision: Annotated[str, typer.Option(help="Arithmetic: fp32, or what else the runtime offers.")] = "fp32",
+) -> None:
+    """Check a bundle: hash, heads against outputs, card, and that hostile frames give finite probabilities."""
+    bundle = load_bundle(folder)
+    if not (folder / "card.md").is_file():
+        raise BundleError(f"{folder}: wanted a card.md beside the network: say what data it saw and what it cannot do")
+    runtime = open_backend(backend, bundle, threads=1, precision=precision)
+    try:
+        pictures = _hostile_pictures(bundle)
+        logits = {name: rows for name, rows in runtime.infer(pictures).items()}
+        one_by_one = [runtime.infer(picture[None]) for picture in pictures]
+    finally:
+        runtime.close()
+    for head in bundle.heads:
+        rows = np.stack([head.probabilities(row) for row in logits[head.name]])
+        if not np.isfinite(rows).all():
+            raise BundleError(f"{folder}: head {head.name!r} gives values that are not numbers on hostile frames")
+        alone = np.stack([head.probabilities(answer[head.name][0]) for answer in one_by_one])
+        if np.abs(alone - rows).max() > 1e-4:
+            raise BundleError(f"{folder}: head {head.name!r} answers differently in a batch than alone")
+    Console().print(
+        f"[green]ok[/] {bundle.name} {bundle.version}: {len(bundle.heads)} heads, "
+        f"{backend} {precision}, {len(pictures)} hostile frames finite, batch equals single"
+    )
+
+
+def _hostile_pictures(bundle: Bundle) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Black, white, single colours, noise, a hard edge: (N, H, W, 3) uint8."""
+    height, width = bundle.input.height, bundle.input.width
+    pictures = [np.full((height, width, 3), level, np.uint8) for level in (0, 255)]
+    for channel in range(3):
+        colour = np.zeros((height, width, 3), np.uint8)
+        colour[..., channel] = 255
+        pictures.append(colour)
+    pictures.append(np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8))
+    edge = np.zeros((height, width, 3), np.uint8)
+    edge[:, width // 2 :] = 255
+    pictures.append(edge)
+    return np.stack(pictures)
