@@ -1,7 +1,7 @@
 """Bar code: the frame's number, burnt into the picture's lower right corner.
 
 It lets a test or a bench compare what a result says with the picture it was made from, through any encoder:
-two rows of 17 black and white blocks, 8 px each up to 800 lines (half a macroblock, so that the code fills whole
+two rows of 17 black and white blocks, 8 px each up to 800 lines (half a macroblock: the code fills whole
 ones). The corner is free on every screen that Scopeline draws: fields are cut or round there, or end above.
 """
 
