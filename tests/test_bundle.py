@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from scopeline.bundle import Head, check_outputs, load_bundle
+from scopeline.errors import BundleError
+
+from fakes import MES, QUALITY, fake_bundle
+
+_TOML = """
+schema = 1
+name = "toy"
+version = "1"
+licence = "Apache-2.0"
+notice = "Research use only."
+[input]
+width = 32
+height = 32
+crop = "inscribed"
+[network]
+file = "model.onnx"
+sha256 = "{sha256}"
+opset = 17
+[training]
+recipe = ""
+command = ""
+data = ""
+data_sha256 = ""
+seed = 1
+[[heads]]
+name = "quality"
+role = "quality"
+labels = ["bad", "good"]
+"""
+
+
+def _write(folder: Path, text: str = _TOML, network: bytes = b"network") -> Path:
+    (folder / "model.onnx").write_bytes(network)
+    (folder / "bundle.toml").write_text(text.replace("{sha256}", hashlib.sha256(b"network").hexdigest()))
+    return folder
+
+
+def test_a_bundle_is_read_from_its_folder(tmp_path: Path) -> None:
+    bundle = load_bundle(_write(tmp_path))
+    assert bundle.heads[0].labels == ("bad", "good")
+    assert bundle.onnx_path == tmp_path / "model.onnx"
+
+
+def test_a_network_that_was_exchanged_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="damaged or not the one that was described"):
+        load_bundle(_write(tmp_path, network=b"another network"))
+
+
+def test_an_unknown_key_is_named_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"unknown field `widht` - at `\$\.input`"):
+        load_bundle(_write(tmp_path, _TOML.replace("width = 32", "widht = 32")))
+
+
+def test_a_folder_without_a_description_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"wanted a model bundle"):
+        load_bundle(tmp_path / "nothing")
+
+
+def test_a_bundle_of_another_schema_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="schema 1, got 9"):
+        load_bundle(_write(tmp_path, _TOML.replace("schema = 1", "schema = 9")))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (('labels = ["bad", "good"]', 'labels = ["bad", "fine"]'), "needs a label 'good'"),
+        (('labels = ["bad", "good"]', 'labels = ["good"]'), "two or more different labels"),
+        (('role = "quality"', 'role = "quality"\ntemperature = 0.0'), "temperature must be positive"),
+    ],
+)
+def test_heads_that_make_no_sense_are_refused(tmp_path: Path, change: tuple[str, str], complaint: str) -> None:
+    with pytest.raises(BundleError, match=complaint):
+        load_bundle(_write(tmp_path, _TOML.replace(*change)))
+
+
+def test_outputs_must_be_the_heads() -> None:
+    bundle = fake_bundle(QUALITY, MES)
+    check_outputs(bundle, {"quality": 2, "mes": 4})
+    check_outputs(bundle, {"quality": None, "mes": 4})
+    for outputs in ({"quality": 2}, {"quality": 2, "mes": 3}, {"quality": 2, "mes": 4, "organ": 3}):
+        with pytest.raises(BundleError, match="must agree in name and size"):
+            check_outputs(bundle, outputs)
+
+
+def test_probabilities_are_the_tempered_softmax() -> None:
+    head = Head(name="mes", role="grade", labels=("0", "1", "2", "3"), temperature=1.7)
+    logits = np.array([300.0, -2.0, 299.0, 1.0], np.float32)
+    assert head.probabilities(logits) == pytest.approx(softmax(logits.astype(float) / 1.7), abs=1e-6)
