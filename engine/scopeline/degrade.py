@@ -185,7 +185,7 @@ def _bubbles(image: Image, rng: Rng, severity: float) -> Image:
 
 
 def _red_out(image: Image, rng: Rng, severity: float) -> Image:
-    """The lens touches the wall: the picture sinks into its mean colour, reddened, in slow light and shade."""
+    """The lens touches the wall: the picture sinks into its mean colour, reddened, in slow light."""
     mean = image.mean(axis=(0, 1)) * rng.uniform(0.75, 1.25)
     target = np.array([max(mean[0], 110.0), mean[1] * 0.8, mean[2] * 0.7], np.float32)
     shade = 0.75 + 0.5 * _smooth_noise(image.shape, rng, int(rng.integers(2, 4)))
