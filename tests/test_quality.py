@@ -57,9 +57,7 @@ EBU = [(191, 191, 191), (191, 191, 0), (0, 191, 191), (0, 191, 0), (191, 0, 191)
 def smpte(size: int = 128) -> Pixels:
     """SMPTE EG 1: seven bars over two thirds, a reversed strip, and the black-and-white strip below."""
     picture = bars(EBU, size)
-    picture[size * 2 // 3 :] = bars(
-        [(0, 0, 191), (19, 19, 19), (191, 0, 191), (19, 19, 19), (0, 191, 191)], size
-    )[0]
+    picture[size * 2 // 3 :] = bars([(0, 0, 191), (19, 19, 19), (191, 0, 191), (19, 19, 19)], size)[0]
     picture[size * 3 // 4 :] = bars([(0, 33, 76), (255, 255, 255), (50, 0, 106), (19, 19, 19)], size)[0]
     return picture
 
@@ -77,7 +75,7 @@ def through_h264(pictures: Sequence[Pixels], **options: str) -> list[Pixels]:
         container.mux(stream.encode())
     memory.seek(0)
     resizer = Resizer(128, 128)
-    with av.open(memory) as container:
+    with av.open(memory, "r") as container:
         return [resizer(frame) for frame in container.decode(video=0)]
 
 
@@ -186,7 +184,7 @@ def test_features_of_a_plain_grey_picture_are_known() -> None:
     assert (features.grey_p1, features.grey_p50, features.grey_p99) == (100, 100, 100)
     assert (features.dark_share, features.saturated_share, features.specular_share) == (0, 0, 0)
     assert features.red_share == pytest.approx(1 / 3, abs=1e-3)
-    assert features.value_spread == pytest.approx(0, abs=1e-6)
+    assert features.value_spread == pytest.approx(0, abs=1e-4)
 
 
 def test_shares_count_what_was_planted() -> None:
@@ -203,7 +201,7 @@ def test_sharpness_features_agree_with_numpy() -> None:
     grey = texture(112)[..., 1]
     picture = np.repeat(grey[..., None], 3, axis=2)
     padded = np.pad(grey.astype(float), 1, mode="reflect")
-    laplacian = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4 * grey
+    laplacian = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4.0 * grey
     assert measure(picture).log_laplacian == pytest.approx(np.log(laplacian.var()), abs=0.01)
 
 

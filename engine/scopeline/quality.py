@@ -1,7 +1,7 @@
 """Quality, stage A: the signal faults nobody can argue about, and the name of what is wrong with a bad frame.
 
-Whether a frame can be judged is the quality head's business (a small network: variance of the Laplacian alone is
-worse than chance on bubbles and glare, which raise it). Here live the two things a network is not needed for:
+Whether a frame can be judged is the quality head's business (a small network: the variance of the Laplacian
+alone is worse than chance on bubbles and glare, which raise it). Here live the two things that need no network:
 
 - `HardGate` looks at every frame and refuses black, white, colour bars and a frozen picture.
 - `measure` and `name_fault` say *why* a frame that the head rejected is bad, so that a user can act.
@@ -10,6 +10,7 @@ worse than chance on bubbles and glare, which raise it). Here live the two thing
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ MEASURED_PX = 112
 
 @dataclass(frozen=True, slots=True)
 class QualityFeatures:
-    """Fourteen numbers that say how a (112, 112) picture looks. Shares lie in 0..1, grey and value in 0..255."""
+    """Fourteen numbers that say how a (112, 112) picture looks. Shares are 0..1, grey and value 0..255."""
 
     log_laplacian: float
     """Natural logarithm of the variance of the Laplacian: sharpness, but also noise, bubbles and glare."""
@@ -96,8 +97,8 @@ def _laplacian_variance(grey: NDArray[np.uint8]) -> float:
 def name_fault(features: QualityFeatures) -> Reason:
     """What is wrong with a frame that the quality head rejected; `UNSCORABLE` when none of the names fits.
 
-    The bounds lie between the good crops of 80 real colon images and their degraded copies (10th to 90th
-    percentiles: good median grey 79..148, specular share below 0.02, log gradient 7.0..8.9). They name a fault,
+    The bounds lie between the good crops of 80 real colon images and their degraded copies (good ones, 10th to
+    90th percentile: median grey 79..148, specular share below 0.02, log gradient 7.0..8.9). They name a fault,
     they do not find one: a good frame may well have a name.
     """
     if features.grey_p50 < 45 and features.grey_p99 < 140:
@@ -125,10 +126,10 @@ class _Still:
 
 
 class HardGate:
-    """Refuses what is no picture of the body at all. One gate belongs to one stream; costs about 20 us a frame.
+    """Refuses what is no picture of the body at all. One gate belongs to one stream; about 20 us a frame.
 
-    Real video never stands still: between neighbouring frames of 21 real clips the mean absolute difference is
-    at least 0.33 grey levels (a dark high-speed clip; elsewhere above 0.55), and one pair of 1,700 fell below.
+    Real video never stands still: between neighbouring frames of 21 real clips the mean absolute difference
+    is at least 0.33 grey levels (a dark high-speed clip; elsewhere above 0.55); one pair of 1,700 fell below.
     A frozen picture through H.264 (crf 18 to 30, with and without noise) stays below 0.2 for all but the key
     frames, which jump by up to 1.1 and are followed by stillness.
     """
@@ -187,7 +188,7 @@ def _difference(pixels: Pixels, other: Pixels | None) -> float:
 
 
 def _has_colour_bars(pixels: Pixels) -> bool:
-    """Upright bars in the upper half (below, SMPTE bars have other stripes): four colours, three saturated."""
+    """Upright bars in the upper half (SMPTE bars have other stripes below): four colours, three saturated."""
     height, width = pixels.shape[:2]
     if _difference(pixels[height // 16], pixels[height // 2]) > 4.0:
         return False
@@ -196,8 +197,6 @@ def _has_colour_bars(pixels: Pixels) -> bool:
     row = pixels[height // 4].astype(np.int16)
     edges = np.flatnonzero(np.abs(np.diff(row, axis=0)).max(axis=1) > 12)
     bounds = np.concatenate(([-1], edges, [width - 1]))
-    bars = [
-        row[a + 1 : b + 1] for a, b in zip(bounds, bounds[1:], strict=False) if b - a >= max(4, width // 32)
-    ]
+    bars = [row[a + 1 : b + 1] for a, b in pairwise(bounds) if b - a >= max(4, width // 32)]
     colours = {tuple(np.round(np.median(bar, axis=0) / 32).astype(int).tolist()) for bar in bars}
     return len(colours) >= 4 and sum(max(each) - min(each) >= 3 for each in colours) >= 3
