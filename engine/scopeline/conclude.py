@@ -247,6 +247,8 @@ class Concluder:
             shape=field.shape if field else None,
             box=(field.x, field.y, field.width, field.height) if field else None,
             signal=(field.signal_width, field.signal_height) if field else None,
+            circle=field.circle if field else None,
+            outline=list(field.outline) if field else [],
             overlays={o.kind: [o.x, o.y, o.width, o.height] for o in field.overlays} if field else {},
         )
 

@@ -150,6 +150,10 @@ class FieldMessage(_Message, frozen=True, kw_only=True, tag="field"):
     """x, y, width, height in signal pixels."""
     signal: tuple[int, int] | None
     """Width and height of the signal."""
+    circle: tuple[float, float, float] | None = None
+    """Centre x, centre y and radius of a round field, in signal pixels; reaches beyond `box` where it is clipped."""
+    outline: list[tuple[float, float]] = []
+    """Corners of an octagon, clockwise in signal pixels; empty for other shapes."""
     overlays: dict[str, list[int]]
 
 
