@@ -6,6 +6,7 @@ ScopelineError
 ├── SourceError      a video or device cannot be opened or holds no picture
 ├── BackendError     a runtime is missing or refused the network
 ├── SinkError        results cannot be written or published
+├── WireError        a subscriber cannot connect, or cannot read what it was sent
 └── LedgerError      frames are unaccounted for: a defect of ours, never of the input
 
 A lost signal is weather and not an error: it is published as a status.
@@ -34,6 +35,10 @@ class BackendError(ScopelineError):
 
 class SinkError(ScopelineError):
     """Results cannot be written or published."""
+
+
+class WireError(ScopelineError):
+    """A subscriber cannot connect, or cannot read what it was sent."""
 
 
 class LedgerError(ScopelineError):
