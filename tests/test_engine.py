@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from scopeline.conclude import Concluder, Identity
+from scopeline.config import BundleChoice, Pipeline
+from scopeline.engine import Engine
+from scopeline.field_tracker import FieldTracker
+from scopeline.judge import Judge, Model
+from scopeline.ledger import Ledger
+from scopeline.picture import Pixels
+from scopeline.ports import Source
+from scopeline.prepare import Preparer
+
+from fakes import (
+    MES,
+    ORGAN,
+    QUALITY,
+    CollectingSink,
+    EndlessSource,
+    FakeBackend,
+    ScriptedSource,
+    fake_bundle,
+    scope_pixels,
+)
+
+_GOOD_RECTUM = {"quality": (-5.0, 5.0), "organ": (0.0, 9.0, 0.0), "mes": (0.0, 0.0, 9.0, 0.0)}
+
+
+def _engine(
+    source: Source, sink: CollectingSink, backend: FakeBackend | None = None, *, live: bool = False, batch: int = 1
+) -> Engine:
+    bundle = fake_bundle(QUALITY, ORGAN, MES)
+    judge = Judge([Model(bundle, backend or FakeBackend(lambda picture: _GOOD_RECTUM), 0)], {}, usable_at=0.5)
+    identity = Identity("session", source.name, "test", "sha256:0", {"fake": "sha256:0/fake/fp32"}, "0")
+    pipeline = Pipeline(name="test", bundles=(BundleChoice(path="nowhere"),))
+    return Engine(
+        source,
+        Preparer([bundle.input], FieldTracker()),
+        judge,
+        Concluder(identity, pipeline, bundle.heads),
+        [sink],
+        ledger=Ledger(),
+        live=live,
+        batch=batch,
+    )
+
+
+def _pictures(count: int) -> list[Pixels]:
+    return [scope_pixels(seed=seed) for seed in range(count)]
+
+
+def test_every_frame_of_a_recording_is_published_in_order() -> None:
+    sink = CollectingSink()
+    report = _engine(ScriptedSource(_pictures(30)), sink).run()
+    assert [frame.frame for frame in sink.frames] == list(range(30))
+    assert report.ended == "finished"
+    assert (report.ledger.captured, report.ledger.published, report.ledger.lost) == (30, 30, {})
+
+
+def test_batches_change_nothing_but_the_grouping() -> None:
+    alone, together = CollectingSink(), CollectingSink()
+    _engine(ScriptedSource(_pictures(30)), alone).run()
+    _engine(ScriptedSource(_pictures(30)), together, batch=4).run()
+    assert [frame.heads for frame in alone.frames] == [frame.heads for frame in together.frames]
+    assert [frame.smoothed for frame in alone.frames] == [frame.smoothed for frame in together.frames]
+
+
+def test_the_ledger_balances_in_every_message() -> None:
+    sink = CollectingSink()
+    _engine(ScriptedSource(_pictures(30)), sink).run()
+    for message in [*sink.frames, *sink.statuses]:
+        ledger = message.ledger
+        assert ledger.captured == ledger.published + ledger.in_flight + sum(ledger.lost.values())
+
+
+def test_sequence_numbers_have_no_gap_and_the_end_says_how_many_were_sent() -> None:
+    sink = CollectingSink()
+    _engine(ScriptedSource(_pictures(30)), sink).run()
+    for kind in (sink.frames, sink.segments, sink.statuses):
+        assert [message.seq for message in kind] == list(range(len(kind)))
+    last = sink.statuses[-1]
+    assert last.event == "ended"
+    assert last.sent["frame"] == len(sink.frames)
+    assert last.sent["segment"] == len(sink.segments)
+
+
+def test_frames_before_the_field_is_known_carry_their_reason() -> None:
+    sink = CollectingSink()
+    _engine(ScriptedSource(_pictures(30)), sink).run()
+    assert sink.frames[0].reason == "no_field"
+    assert sink.frames[0].state == "warming_up"
+    assert sink.frames[-1].reason is None
+
+
+def test_a_slow_network_drops_old_frames_and_the_newest_comes_out() -> None:
+    gate = threading.Semaphore(0)
+    pictures: list[Pixels | Callable[[], object]] = [*_pictures(40), lambda: [gate.release() for _ in range(100)]]
+    sink = CollectingSink()
+    report = _engine(
+        ScriptedSource(pictures), sink, FakeBackend(lambda picture: _GOOD_RECTUM, gate=gate), live=True
+    ).run()
+    assert sink.frames[-1].frame == 39
+    assert report.ledger.lost["late"] > 0
+    assert report.ledger.captured == 40 == report.ledger.published + report.ledger.lost["late"]
+
+
+def test_a_slow_sink_loses_frames_in_the_one_lossy_place_only() -> None:
+    gate = threading.Semaphore(4)
+    pictures: list[Pixels | Callable[[], object]] = [*_pictures(60), lambda: [gate.release() for _ in range(300)]]
+    sink = CollectingSink(gate=gate)
+    report = _engine(ScriptedSource(pictures), sink, live=True).run()
+    assert set(report.ledger.lost) <= {"late"}
+    assert sink.frames[-1].frame == 59
+
+
+@pytest.mark.parametrize("where", ["source", "network", "sink"])
+def test_the_first_error_of_any_stage_comes_out_with_its_name(where: str) -> None:
+    script: Sequence[Pixels | BaseException] = _pictures(12)
+    if where == "source":
+        script = [*script, OSError("the card was unplugged")]
+    backend = FakeBackend(lambda picture: _GOOD_RECTUM, fail_at=3 if where == "network" else None)
+    sink = CollectingSink(fail_at=5 if where == "sink" else None)
+    with pytest.raises((OSError, RuntimeError)) as caught:
+        _engine(ScriptedSource(script), sink, backend).run()
+    stage = {"source": "capture", "network": "infer", "sink": "conclude"}[where]
+    assert f"in stage '{stage}'" in caught.value.__notes__
+    assert sink.closed
+    assert backend.closed
+
+
+def test_a_failed_run_says_so_to_its_subscribers() -> None:
+    sink = CollectingSink()
+    with pytest.raises(RuntimeError):
+        _engine(ScriptedSource(_pictures(20)), sink, FakeBackend(lambda picture: _GOOD_RECTUM, fail_at=3)).run()
+    assert sink.statuses[-1].event == "failed"
+
+
+def test_an_endless_source_ends_when_it_is_stopped() -> None:
+    sink = CollectingSink()
+    engine = _engine(EndlessSource(), sink, live=True)
+    runner = threading.Thread(target=engine.run)
+    runner.start()
+    engine.stop()
+    engine.stop()
+    runner.join(timeout=5)
+    assert not runner.is_alive()
+    assert sink.statuses[-1].event == "ended"
+
+
+def test_a_source_that_waits_for_a_signal_that_never_comes_can_be_stopped() -> None:
+    waiting = threading.Event()
+    source = ScriptedSource([lambda: (waiting.set(), source.closed.wait())])
+    sink = CollectingSink()
+    engine = _engine(source, sink)
+    reports: list[str] = []
+    runner = threading.Thread(target=lambda: reports.append(engine.run().ended))
+    runner.start()
+    waiting.wait()
+    engine.stop()
+    runner.join(timeout=5)
+    assert reports == ["stopped"]
+
+
+def test_a_source_without_a_frame_ends_in_order() -> None:
+    sink = CollectingSink()
+    report = _engine(ScriptedSource([]), sink).run()
+    assert report.ledger.captured == 0
+    assert [status.event for status in sink.statuses] == ["started", "ended"]
