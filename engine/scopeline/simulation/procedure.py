@@ -1,7 +1,8 @@
 """Procedure: what happens when in a simulated withdrawal, and the truth of every frame.
 
 Pure and seeded: the same seed gives the same procedure on every machine. The course follows a withdrawal:
-outside, ascending colon, down to the rectum, outside. Mayo endoscopic sub-scores (MES, 0-3) are constant per segment.
+outside, ascending colon, down to the rectum, outside. The Mayo sub-score (MES, 0-3) is
+constant per segment.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ KINDS = ("blur", "red_out", "bubbles", "glare", "dark", "fog", "freeze", "black"
 
 _COURSE = ("outside", "ascending", "transverse", "descending", "sigmoid", "rectum", "outside")
 _KIND_WEIGHTS = (0.26, 0.18, 0.16, 0.12, 0.10, 0.10, 0.05, 0.03)
+_KINDS_OUTSIDE = ("blur", "glare", "dark", "freeze", "black")
 _REFERENCE_S = 180.0
 _SEGMENT_MIN_S = 12.0  # of a procedure of 180 s; scaled for others
 _STATIC_S = (10.5, 15.0)  # likewise
@@ -235,10 +237,17 @@ def _draw_disturbances(
             break
         start_s = float(rng.uniform(0, duration_s))
         end_s = start_s + float(rng.uniform(*_BURST_S))
-        candidate = Disturbance(str(rng.choice(KINDS, p=_KIND_WEIGHTS)), start_s, end_s)
+        candidate = Disturbance(_draw_kind(rng, segments, start_s), start_s, end_s)
         if _has_room(candidate, drawn, segments, still):
             drawn.append(candidate)
     return tuple(sorted(drawn, key=lambda disturbance: disturbance.start_s))
+
+
+def _draw_kind(rng: np.random.Generator, segments: tuple[TrueSegment, ...], time_s: float) -> str:
+    home = next(segment for segment in reversed(segments) if segment.start_s <= time_s)
+    if home.mes is None:
+        return str(rng.choice(_KINDS_OUTSIDE))
+    return str(rng.choice(KINDS, p=_KIND_WEIGHTS))
 
 
 def _has_room(
