@@ -33,7 +33,7 @@ class Script:
 
     def __init__(self, session: str = "5e55101", start_ns: int = 1_000_000_000) -> None:
         self.session, self.now_ns = session, start_ns
-        self.sent: Counter[str] = Counter({"frame": 0, "segment": 0, "status": 0, "field": 0})
+        self.sent: Counter[str] = Counter()
 
     def _stamp(self, topic: str) -> dict[str, Any]:
         seq = self.sent[topic]

@@ -54,7 +54,7 @@ class Account:
 
     Two sources are compared: the `seq` of each message, and in each status message `sent`, the publisher's
     own count per topic. The second finds losses at the end of a topic, after which no message comes that
-    could show a gap. """
+    could show a gap."""
 
     def __init__(self, topics: Sequence[str] = TOPICS) -> None:
         self.session: str | None = None
@@ -77,8 +77,8 @@ class Account:
             self._begin(message.session)
         self.topics[topic_of(message)].receive(message.seq)
         if isinstance(message, StatusMessage):
-            for topic in self.topics.keys() & message.sent.keys() - {"status"}:
-                self.topics[topic].advance_to(message.sent[topic])
+            for topic in self.topics.keys() - {"status"}:
+                self.topics[topic].advance_to(message.sent.get(topic, 0))
             self.ended = message.event in ("ended", "failed")
 
     def _begin(self, session: str) -> None:
@@ -94,7 +94,7 @@ class StaleView:
     Age is `now_ns - captured_ns`, both `time.monotonic_ns()`: from the moment the driver handed the frame
     over to the moment the display looks. On one machine all processes share that clock (Linux, macOS,
     Windows), containers too; between machines, after a restart of the machine, and for journals the
-    difference means nothing. An age below zero is therefore stale. """
+    difference means nothing. An age below zero is therefore stale."""
 
     def __init__(self, stale_ms: float = STALE_MS) -> None:
         self.stale_ms = stale_ms
@@ -219,6 +219,6 @@ class Subscriber:
             return self._decoder.decode(payload)
         except (ValueError, msgspec.DecodeError) as error:
             raise WireError(
-                f"a message from {self.address} is not what docs/wire.md describes: {error}. Is a Scopeline of "
-                "another version publishing there, or another program?"
+                f"a message from {self.address} is not what docs/wire.md describes: {error}. Is a Scopeline "
+                "of another version publishing there, or another program?"
             ) from error
