@@ -15,7 +15,7 @@ Points = tuple[tuple[float, float], ...]
 
 
 class Shape(StrEnum):
-    """The form of the field. An octagon is any convex polygon: processors cut and round corners in many ways."""
+    """The form of the field. An octagon is any convex polygon: corners are cut and rounded in many ways."""
 
     OCTAGON = "octagon"
     CIRCLE = "circle"
@@ -56,10 +56,13 @@ class FieldOfView:
             raise ValueError(f"the field must have a size and start at 0 or later, got {self.box}")
         if right > self.signal_width or bottom > self.signal_height:
             raise ValueError(
-                f"the field must lie within the {self.signal_width}x{self.signal_height} signal, got {self.box}"
+                f"the field must lie within the {self.signal_width}x{self.signal_height} signal, "
+                f"got {self.box}"
             )
         if (self.shape in ROUND) != (self.circle is not None):
-            raise ValueError(f"a round field, and no other, has a circle; got {self.shape} with {self.circle}")
+            raise ValueError(
+                f"a round field, and no other, has a circle; got {self.shape} with {self.circle}"
+            )
 
     @property
     def box(self) -> Box:
@@ -102,9 +105,7 @@ class FieldOfView:
         return mask
 
 
-def _ellipse(
-    circle: tuple[float, float, float], width: int, height: int, across: float, down: float
-) -> Mask:
+def _ellipse(circle: tuple[float, float, float], width: int, height: int, across: float, down: float) -> Mask:
     centre_x, centre_y, radius = circle
     columns = (np.arange(width) + 0.5) / across - centre_x
     rows = (np.arange(height) + 0.5) / down - centre_y

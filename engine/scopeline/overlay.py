@@ -1,8 +1,9 @@
 """Overlay: what a video processor draws over the scope's picture, and the rules that find it.
 
-The colour rule alone would take dyed mucosa or narrow-band light for a position display, and the dark rule alone a
-lumen for a blackened box. Both therefore also ask for a shape: filled, straight-edged, of a plausible size. Whoever has
-many pictures of one stream asks for persistence as well (`scopeline.field_tracker`).
+The colour rule alone would take dyed mucosa or narrow-band light for a position display, and the dark rule
+alone a lumen for a blackened box. Both therefore also ask for a shape: filled, straight-edged, of a
+plausible size. Whoever has many pictures of one stream asks for persistence as well
+(`scopeline.field_tracker`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Grey = NDArray[np.uint8]
 # Measured on 97 boxes: OpenCV hue 72-87 (median 84), saturation 113-255, value 98-199.
 _GUIDE_LOW, _GUIDE_HIGH = (70, 90, 80), (92, 255, 255)
 _GUIDE_AREA = (0.02, 0.16)
-"""Share of the picture. Real boxes cover 8-11 % of a 576-line picture, and less in a high-definition frame."""
+"""Share of the picture. Real boxes cover 8-11 % of a 576-line picture, less of a wider frame."""
 _GUIDE_FILL = 0.9
 _FRAME_LEVEL = 48
 """A position display may have a black frame; lines darker than this beside the panel belong to it."""
@@ -69,8 +70,8 @@ def box_iou(first: tuple[float, ...], second: tuple[float, ...]) -> float:
 def find_overlays(pixels: Pixels) -> tuple[Overlay, ...]:
     """The position display and blackened boxes of one still picture, (H, W, 3) uint8 RGB, in its own pixels.
 
-    A dark lumen in one picture can look like a blackened box; where there is a stream, use `FieldTracker`, which
-    also asks for persistence.
+    A dark lumen in one picture can look like a blackened box; where there is a stream, use `FieldTracker`,
+    which also asks for persistence.
     """
     found = []
     guide = find_scope_guide(pixels)
@@ -100,10 +101,12 @@ def find_scope_guide(pixels: Pixels) -> Box | None:
     height, width = coloured.shape
     if cv2.countNonZero(coloured) < _GUIDE_AREA[0] * height * width / 2:
         return None
-    kernel = np.ones((max(3, height // 60) | 1, max(3, height // 60) | 1), np.uint8)  # odd: an even one shifts
+    kernel = np.ones(
+        (max(3, height // 60) | 1, max(3, height // 60) | 1), np.uint8
+    )  # odd: an even one shifts
     # Text and the drawn scope cross the panel in thin strokes; whatever else is green is thin itself.
     closed = cv2.morphologyEx(coloured, cv2.MORPH_CLOSE, kernel)
-    opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, kernel)
+    opened = np.asarray(cv2.morphologyEx(closed, cv2.MORPH_OPEN, kernel), np.uint8)
     _, _, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
     for x, y, w, h, area in sorted(stats[1:].tolist(), key=lambda row: -row[4]):
         if area < _GUIDE_AREA[0] * height * width:
@@ -114,7 +117,7 @@ def find_scope_guide(pixels: Pixels) -> Box | None:
 
 
 def _is_panel(opened: NDArray[np.uint8], box: Box, area: int) -> bool:
-    """Whether a coloured component is a filled rectangle with four straight edges where such panels are drawn."""
+    """Whether a coloured component is a filled rectangle with straight edges where panels are drawn."""
     x, y, w, h = box
     height, width = opened.shape
     at_lower_left = x + w / 2 < width * 0.5 and y + h / 2 > height * 0.5
@@ -124,7 +127,12 @@ def _is_panel(opened: NDArray[np.uint8], box: Box, area: int) -> bool:
     patch = opened[y : y + h, x : x + w] > 0
     rim = max(2, min(w, h) // 12)
     # The drawn scope enters at the bottom edge and the menu at the top: real edges are 80-100 % green here.
-    edges = (patch[:rim].any(axis=0), patch[-rim:].any(axis=0), patch[:, :rim].any(axis=1), patch[:, -rim:].any(axis=1))
+    edges = (
+        patch[:rim].any(axis=0),
+        patch[-rim:].any(axis=0),
+        patch[:, :rim].any(axis=1),
+        patch[:, -rim:].any(axis=1),
+    )
     return min(float(edge.mean()) for edge in edges) >= 0.75
 
 
@@ -146,7 +154,9 @@ def _with_frame(pixels: Pixels, box: Box) -> Box:
     if not known:
         return box
     # The frame is as thick all round; where it meets the black screen only the other sides tell how thick.
-    grow = {side: thickness if ends else min(thickness, max(known)) for side, (thickness, ends) in sides.items()}
+    grow = {
+        side: thickness if ends else min(thickness, max(known)) for side, (thickness, ends) in sides.items()
+    }
     x0, y0 = max(0, x - grow["left"]), max(0, y - grow["top"])
     x1, y1 = min(width, x + w + grow["right"]), min(height, y + h + grow["bottom"])
     return x0, y0, x1 - x0, y1 - y0
@@ -165,7 +175,8 @@ def find_black_boxes(bright: Grey, region: Mask) -> list[Box]:
     """Boxes within the field that someone painted black, largest first.
 
     Args:
-        bright: (H, W) uint8, the largest of R, G, B; best the maximum over many pictures, where no shadow remains.
+        bright: (H, W) uint8, the largest of R, G, B; best the maximum over many pictures, where no shadow
+            remains.
         region: (H, W) where the field would be if nothing covered it.
     """
     dark = ((bright < _BLACK_LEVEL) & region).astype(np.uint8)
