@@ -125,8 +125,7 @@ def _fog(pixels: Pixels, strength: float) -> Pixels:
     """A fogged lens: soft, grey, without contrast."""
     soft = _blurred(pixels, pixels.shape[0] * 0.022 * strength)
     share = 0.72 * strength
-    veil = np.full_like(soft[:1, :1], 0) + np.array((176, 162, 158), np.uint8)
-    return np.asarray(cv2.addWeighted(soft, 1 - share, np.broadcast_to(veil, soft.shape), share, 0), np.uint8)
+    return np.asarray(cv2.convertScaleAbs(soft, alpha=1 - share, beta=166 * share), np.uint8)
 
 
 def _draw_bubbles(rng: np.random.Generator, width: int, height: int) -> tuple[Pixels, NDArray[np.uint8]]:

@@ -19,8 +19,8 @@ def render_video(
     *,
     crf: int = 18,
     preset: str = "veryfast",
-    progress: Callable[[int, int], None] | None = None,
-) -> Path:
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Path, ...]:
     """Writes the procedure as H.264 in the container that `path` names, and its truth files beside it.
 
     Args:
@@ -29,10 +29,10 @@ def render_video(
             `<stem>.procedure.json`.
         crf: libx264's constant rate factor; 18 is close to lossless for the eye.
         preset: libx264's speed.
-        progress: Called with (frames done, frames in all) after every frame.
+        progress: Called with the number of frames done, after every frame.
 
     Returns:
-        `path`.
+        What was written: the video, then the truth files.
 
     Raises:
         ValueError: width or height are odd.
@@ -50,7 +50,6 @@ def render_video(
             picture.pts, picture.time_base = index, 1 / rate
             container.mux(stream.encode(picture))
             if progress is not None:
-                progress(index + 1, procedure.frame_count)
+                progress(index + 1)
         container.mux(stream.encode())
-    write_truth(procedure, path.with_suffix(""))
-    return path
+    return path, *write_truth(procedure, path.with_suffix(""))

@@ -1,9 +1,9 @@
 """Mucosa: the colon's inner wall as a seamless texture, painted for an organ and a Mayo grade.
 
 The texture is unrolled: columns go once around the colon, rows along it. Folds are painted into it with their
-shadow, so that a frame costs one lookup. What changes with the grade follows the score's definition
-(Schroeder et al., N Engl J Med 1987): 0 clear vessels; 1 erythema, vessels reduced; 2 marked erythema, vessels gone,
-friable, erosions; 3 ulcers and spontaneous bleeding.
+shadow, so that a frame costs one lookup. What changes with the grade follows the definition of the score:
+Schroeder et al., N Engl J Med 1987. 0: clear vessels. 1: erythema, vessels reduced. 2: marked erythema,
+vessels gone, friable, erosions. 3: ulcers and spontaneous bleeding.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """View: what the lens sees of a wall (a tunnel with a dark end) or, outside the body, of a room.
 
 The tunnel is a lookup: each pixel's direction and depth give the place on the unrolled wall. Direction, depth
-and light are smooth, so they are reckoned on every eighth pixel and enlarged; only the lookup is at full size.
+and light are smooth, so they are reckoned on every eighth pixel and enlarged; only the lookup is full size.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Tunnel:
         rows = self._enlarged(np.maximum(depth, 0) * per_radian + np.float32(start))
         turn = np.float32(pose.roll + math.pi / 2)
         columns = self._enlarged((towards + turn) * per_radian)
-        # The direction jumps from pi to -pi on the axis' left. There it is counted from 0 to 2 pi, which jumps
+        # The direction jumps from pi to -pi left of the axis. There it is counted from 0 to 2 pi, which jumps
         # on the right: enlarging never crosses a jump.
         from_zero = np.where(towards < 0, towards + np.float32(2 * math.pi), towards)
         left = self._enlarged(np.cos(towards)) < 0
