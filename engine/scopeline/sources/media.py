@@ -1,0 +1,353 @@
+"""Recorded video: whatever FFmpeg decodes, as fast as it goes or at its own pace.
+
+Damage is weather. Packets that cannot be decoded and pictures that the decoder says it had to conceal are
+counted and left out; the rest goes on. Decoders run with their default error detection: after eight flipped
+bytes `explode` made H.264 lose 12 of 60 pictures with slice threads and one with frame threads, so results
+would depend on the number of cores. No decoder marks what was predicted from a damaged picture, up to the
+next key frame: of 24 visibly wrong pictures in that clip it marked one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import av
+from av.codec.context import Flags
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard, Disposition
+from av.video.stream import VideoStream
+
+from scopeline.errors import SourceError
+from scopeline.frame import Frame
+from scopeline.picture import INTERLACED_ORDERS, Stamped, Straightener
+from scopeline.sources.declared_end import is_cut_off
+from scopeline.sources.pace import Pace
+from scopeline.sources.stills import StillReader, is_pattern
+from scopeline.sources.timeline import Timeline
+
+_FALLBACK_FPS = Fraction(25)
+_CLOSE_WAIT_S = 0.5
+_MAX_UNREADABLE_RUN = 16
+"""Packets in a row that the demuxer refuses before the file counts as unreadable from there on."""
+
+
+class MediaSource:
+    """A recording as a source of frames: every frame once, in order, in the decoder's own pixels.
+
+    The file is opened here, so that a wrong one is told at once. Interlaced pictures are deinterlaced (one
+    frame out per frame in, but one later) and rotated ones turned upright; all others are passed on
+    untouched.
+
+    Args:
+        path_or_url: A file, an address (`https://...`), or stills by `%04d` or glob pattern.
+        live: Replay at the recording's own pace, as a capture card would deliver it: every frame when its
+        time
+            has come, reckoned from the first one, with no delay added by the decoder beyond reordering.
+        threads: Decoding threads, 0 for all cores. By default 0 for recordings and 1 for a replay.
+        still_fps: Frame rate of stills, in Hz.
+        stall_s: Seconds of silence after which an address is given up. Until then FFmpeg's wait cannot be
+        ended,
+            so a `frames` that waits for a silent server returns that much after `close`, and not within 1 s.
+        pace: The clock, and the wait of a replay.
+
+    Raises:
+        SourceError: there is no such file, it cannot be read, or it holds no video that can be decoded.
+    """
+
+    def __init__(
+        self,
+        path_or_url: str | Path,
+        *,
+        live: bool = False,
+        threads: int | None = None,
+        still_fps: float = 25.0,
+        stall_s: float = 5.0,
+        pace: Pace | None = None,
+    ) -> None:
+        place = str(path_or_url)
+        self.name = _short_name(place)
+        self._live, self._pace = live, pace or Pace()
+        self._damaged: Counter[str] = Counter()
+        self._reader: StillReader | _StreamReader
+        if is_pattern(place):
+            self._reader = StillReader(place, still_fps, self._damaged)
+        else:
+            count = (1 if live else 0) if threads is None else threads
+            self._reader = _StreamReader(place, "SLICE" if live else "AUTO", count, stall_s, self._damaged)
+        self.duration_s: float | None = self._reader.duration_s
+
+    @property
+    def damaged(self) -> Mapping[str, int]:
+        """What never became a frame, by reason: `damaged packet`, `corrupt picture`, `unreadable packet`, and
+        `truncated` (1) if the file ends before its own headers say."""
+        return dict(self._damaged)
+
+    def frames(self) -> Iterator[Frame]:
+        """Every frame that can be decoded, until the end or `close`. Goes through the recording once.
+
+        Raises:
+            SourceError: not one picture could be decoded, or the connection fell silent.
+        """
+        timeline = Timeline(self._reader.nominal_s)
+        pace, straightener = self._pace, Straightener(self._reader.field_order)
+        seq, start_ns = 0, 0
+        for picture, stamp_s in straightener.straightened(self._reader.pictures()):
+            time_s = timeline.next(stamp_s)
+            if self._live:
+                start_ns = start_ns or pace.now_ns()
+                if not pace.wait_until(start_ns + round(time_s * 1e9)):
+                    return
+            yield Frame(seq, pace.now_ns(), time_s, picture)
+            seq += 1
+        if seq == 0 and not self._reader.is_closed:
+            reasons = (
+                ", ".join(f"{count} {reason}" for reason, count in self._damaged.items()) or "it is empty"
+            )
+            raise SourceError(
+                f"{self.name}: wanted pictures, could decode none ({reasons}); check the recording"
+            )
+
+    def close(self) -> None:
+        """Make `frames` return and close the file. From any thread, any number of times."""
+        self._pace.stop()
+        self._reader.close()
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What a recording is, for summaries. None where the file does not say."""
+
+    width_px: int
+    """Upright, as the frames will come."""
+    height_px: int
+    codec: str
+    pixel_format: str
+    fps: float | None
+    duration_s: float | None
+    frames: int | None
+    is_interlaced: bool
+    rotation_deg: int
+    """Counter-clockwise, by which the stored pictures have to be turned."""
+    has_audio: bool
+
+
+def probe(path_or_url: str | Path, *, still_fps: float = 25.0) -> MediaInfo:
+    """What a recording is, from its headers and its first picture.
+
+    Raises:
+        SourceError: it cannot be opened or holds no picture.
+    """
+    place = str(path_or_url)
+    damaged: Counter[str] = Counter()
+    reader = (
+        StillReader(place, still_fps, damaged)
+        if is_pattern(place)
+        else _StreamReader(place, "SLICE", 1, 5.0, damaged)
+    )
+    try:
+        picture, _ = next(reader.pictures(), (None, None))
+        if picture is None:
+            raise SourceError(
+                f"{_short_name(place)}: wanted pictures, could decode none; check the recording"
+            )
+        turned = picture.rotation % 180 == 90
+        return MediaInfo(
+            width_px=picture.height if turned else picture.width,
+            height_px=picture.width if turned else picture.height,
+            codec=reader.codec,
+            pixel_format=picture.format.name,
+            fps=reader.fps,
+            duration_s=reader.duration_s,
+            frames=reader.frame_count,
+            is_interlaced=picture.interlaced_frame or reader.field_order in INTERLACED_ORDERS,
+            rotation_deg=picture.rotation,
+            has_audio=reader.has_audio,
+        )
+    finally:
+        reader.close()
+
+
+class _StreamReader:
+    """The best video stream of one container, demuxed and decoded.
+
+    Closing a container in which another thread reads would crash the process: each step takes the lock.
+    """
+
+    def __init__(
+        self, place: str, thread_type: str, threads: int, stall_s: float, damaged: Counter[str]
+    ) -> None:
+        self._damaged = damaged
+        self._path = None if "://" in place else Path(place)
+        self._name = _short_name(place)
+        self._lock = threading.Lock()
+        self.is_closed = False
+        self._container = _open_container(place, stall_s)
+        try:
+            self._stream = _choose_stream(self._container, self._name)
+            self._open_decoder(thread_type, threads)
+        except BaseException:
+            self._container.close()
+            raise
+        context = self._stream.codec_context
+        self.codec, self.field_order = context.codec.canonical_name, context.field_order
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        self.fps = float(rate) if rate else None
+        self.nominal_s = float(1 / (rate or _FALLBACK_FPS))
+        self.duration_s = _duration_s(self._container, self._stream)
+        self.frame_count = self._stream.frames or None
+        self.has_audio = bool(self._container.streams.audio)
+
+    def pictures(self) -> Iterator[Stamped]:
+        """Pictures that came out whole, in the order of display."""
+        damaged, lock, packets = self._damaged, self._lock, self._packets()
+        while True:
+            with lock:
+                if self.is_closed:
+                    self._container.close()
+                    return
+                packet = next(packets, None)
+                if packet is None:
+                    break
+                try:
+                    pictures = packet.decode()
+                except av.FFmpegError:
+                    damaged["damaged packet"] += 1
+                    continue
+            for picture in pictures:
+                if picture.is_corrupt:
+                    damaged["corrupt picture"] += 1
+                else:
+                    yield picture, picture.time
+        if self._path is not None and is_cut_off(self._path):
+            damaged["truncated"] = 1
+
+    def close(self) -> None:
+        """Close the container as soon as the packet that is being decoded is done.
+
+        If that takes long (a silent server), or this is a signal handler that interrupted it, `pictures` does
+        it.
+        """
+        self.is_closed = True
+        if self._lock.acquire(timeout=_CLOSE_WAIT_S):
+            self._container.close()
+            self._lock.release()
+
+    def _open_decoder(self, thread_type: str, threads: int) -> None:
+        context = self._stream.codec_context
+        context.thread_type, context.thread_count = thread_type, threads
+        # Without it H.264 keeps back in silence what precedes the first key frame; with it we can count it.
+        context.flags |= Flags.output_corrupt
+        try:
+            context.open(strict=False)
+        except av.FFmpegError as error:
+            raise SourceError(
+                f"{self._name}: the {context.name} decoder refuses the stream ({_why(error)})"
+            ) from error
+
+    def _packets(self) -> Iterator[Packet[VideoStream]]:
+        """Packets up to the end, but for a last one that was cut: frame threads would answer it with an error
+        while they are drained, and the pictures behind that error could not be had any more."""
+        held: Packet[VideoStream] | None = None
+        for packet in self._readable_packets():
+            if held is not None and packet.size:
+                yield held
+            elif held is not None:
+                self._damaged["damaged packet"] += 1
+            held = packet if packet.is_corrupt else None
+            if held is None:
+                yield packet
+
+    def _readable_packets(self) -> Iterator[Packet[VideoStream]]:
+        refused = 0
+        while refused < _MAX_UNREADABLE_RUN:
+            try:
+                for packet in self._container.demux(self._stream):
+                    refused = 0
+                    yield packet
+                return
+            except av.InvalidDataError:
+                self._damaged["unreadable packet"] += 1
+                refused += 1
+            except av.FFmpegError as error:
+                raise SourceError(
+                    f"{self._name}: reading stopped half-way ({_why(error)}); try again"
+                ) from error
+
+
+def _open_container(place: str, stall_s: float) -> InputContainer:
+    name, is_url = _short_name(place), "://" in place
+    path = Path(place)
+    if not is_url and path.exists() and not path.is_file():
+        what = "folder" if path.is_dir() else "device or pipe"
+        raise SourceError(
+            f"{name}: wanted a video file, got a {what}; for stills give a pattern such as {place}/*.png"
+        )
+    if not is_url and path.is_file() and path.stat().st_size == 0:
+        raise SourceError(f"{name}: wanted a video file, got an empty one; copy or record it again")
+    try:
+        if is_url:
+            return av.open(place, timeout=(10.0, stall_s))
+        return av.open(f"file:{place}")  # else FFmpeg takes what stands before a colon for a protocol
+    except FileNotFoundError as error:
+        raise SourceError(f"{place}: wanted a video file, there is none; check the path") from error
+    except PermissionError as error:
+        raise SourceError(
+            f"{name}: wanted a video file, may not read this one; check its permissions"
+        ) from error
+    except av.InvalidDataError as error:
+        raise SourceError(
+            f"{name}: wanted a video file, got data that is none or lacks its index; was it cut off?"
+        ) from error
+    except (av.FFmpegError, OSError) as error:
+        raise SourceError(f"{name}: wanted a video, could not open it ({_why(error)})") from error
+
+
+def _choose_stream(container: InputContainer, name: str) -> VideoStream:
+    """The best video stream; nothing else is read. Covers are none, nor is text, which FFmpeg draws."""
+    streams = [
+        stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic
+    ]
+    if not streams or container.format.name == "tty":
+        held = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        held = "text" if container.format.name == "tty" else held
+        raise SourceError(
+            f"{name}: wanted a video stream, the file holds {held}; give a recording with pictures"
+        )
+    decodable = [stream for stream in streams if stream.codec_context is not None]
+    if not decodable:
+        raise SourceError(
+            f"{name}: wanted a codec that FFmpeg decodes, got one it does not know; convert the file"
+        )
+    best = container.streams.best("video")
+    chosen = best if best in decodable else max(decodable, key=lambda stream: stream.width * stream.height)
+    for stream in container.streams:
+        if stream.index != chosen.index:
+            stream.discard = Discard.all
+    return chosen
+
+
+def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        duration_s = float(stream.duration * stream.time_base)
+    else:
+        duration_s = (container.duration or 0) / 1e6
+    return duration_s if duration_s > 0 else None
+
+
+def _short_name(place: str) -> str:
+    """The file's name; an address without what might be secret in it."""
+    if "://" not in place:
+        return Path(place).name or place
+    parts = urlsplit(place)
+    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
