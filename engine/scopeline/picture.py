@@ -129,8 +129,7 @@ class Resizer:
         graph.threads = 1  # the pictures are small: slice threads cost more than they save, and steal cores
         nodes = [_add_buffer(graph, picture)]
         if (x, y, width, height) != (0, 0, picture.width, picture.height):
-            # At an odd x the exact crop of nv12 and p010 swaps their interleaved U and V: blue becomes red.
-            exact = int(not _has_interleaved_chroma(picture))
+            exact = int(_can_be_cut_anywhere(picture))
             nodes.append(graph.add("crop", f"{width}:{height}:{x}:{y}:exact={exact}"))
         nodes.append(graph.add("scale", f"{self.width}:{self.height}:flags={flags}"))
         nodes.append(graph.add("format", "rgb24"))
@@ -221,6 +220,11 @@ def _add_buffer(graph: Graph, picture: Picture) -> FilterContext:
     )
 
 
-def _has_interleaved_chroma(picture: Picture) -> bool:
-    planes = [component.plane for component in picture.format.components]
-    return len(planes) >= 3 and planes[0] != planes[1] == planes[2]
+def _can_be_cut_anywhere(picture: Picture) -> bool:
+    """Whether FFmpeg's crop gets an odd x right. It halves the offset in bytes, which tears 16-bit chroma
+    samples apart (yuv422p10: an orange patch for a blue one) and swaps U and V where they are interleaved
+    (nv12, p010). Such pictures are cut at the even pixel to the left."""
+    components = picture.format.components
+    if len(components) < 3 or components[1].width == components[0].width:
+        return True
+    return components[1].plane != components[2].plane and components[1].bits == 8
