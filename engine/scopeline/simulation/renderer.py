@@ -7,7 +7,6 @@ the wall, light, a disturbance perhaps, noise, the screen and the bar code.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Iterator
 
 import cv2
@@ -21,7 +20,6 @@ from scopeline.simulation.screen import Screen, screen_named
 from scopeline.simulation.view import Pose, Room, Tunnel, random_look
 
 _VIEW_LINES_MAX = 544  # views are enlarged to the field beyond this: a lens is not sharper, and time is
-_VIEWS_KEPT = 3  # the walls of a moment and its neighbour; each is about 20 MB
 _CROSSING_S = 0.4  # from one stretch into the next
 _NOISE_LEVEL = 2.2
 _NOISE_TILES = 8
@@ -44,8 +42,16 @@ class Renderer:
         self._look = random_look(np.random.default_rng((procedure.seed, 1)))
         self._motion = Motion(procedure)
         self._spoiler = Spoiler(procedure.seed, self._width, self._height)
-        self._views: OrderedDict[tuple[str, int | None], Tunnel | Room] = OrderedDict()
+        self._views: dict[tuple[str, int | None], Tunnel | Room] = {}
         self._noise = _sensor_noise(procedure.seed, self._width, self._height)
+
+    def paint_ahead(self) -> None:
+        """Paints all walls now, about 1 s and 25 MB each; otherwise each is painted when it is first seen.
+
+        For a live feed, which must not stand still meanwhile.
+        """
+        for segment in self.procedure.segments:
+            self._view(segment, segment.start_s)
 
     def render(self, index: int, out: Pixels | None = None) -> Pixels:
         """Frame `index`, (height, width, 3) uint8 RGB, written into `out` if that is given.
@@ -93,10 +99,7 @@ class Renderer:
     def _view(self, segment: TrueSegment, time_s: float) -> Pixels:
         key = segment.organ, segment.mes
         if key not in self._views:
-            while len(self._views) >= _VIEWS_KEPT:
-                self._views.popitem(last=False)
             self._views[key] = self._painted(segment)
-        self._views.move_to_end(key)
         return self._views[key].view(self._motion.pose(segment.organ, time_s))
 
     def _painted(self, segment: TrueSegment) -> Tunnel | Room:

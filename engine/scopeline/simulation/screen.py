@@ -7,7 +7,7 @@ names, numbers and dates on it are invented and say so.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -177,11 +177,6 @@ def random_screen(
         background=int(rng.integers(0, 9)),
     )
     return draw_screen(layout, width, height)
-
-
-def with_black_box(layout: Layout, box: Fractions) -> Layout:
-    """The layout with a box in the field painted black, as some processors and many publishers do."""
-    return replace(layout, black_box=box)
 
 
 def draw_screen(layout: Layout, width: int, height: int) -> Screen:

@@ -31,9 +31,7 @@ class SyntheticSource:
 
     def __init__(self, procedure: Procedure, *, live: bool = False, pace: Pace | None = None) -> None:
         if procedure.width % 2 or procedure.height % 2:
-            raise ValueError(
-                f"a synthetic feed wants an even size, got {procedure.width}x{procedure.height}"
-            )
+            raise ValueError(f"a synthetic feed wants an even size, got {procedure.width}x{procedure.height}")
         self.name = f"synthetic-{procedure.seed}"
         self.procedure = procedure
         self._live, self._pace = live, pace or Pace()
@@ -51,6 +49,8 @@ class SyntheticSource:
     def frames(self) -> Iterator[Frame]:
         """Every frame of the procedure in order, until the end or `close`."""
         renderer = Renderer(self.procedure)
+        if self._live:
+            renderer.paint_ahead()
         pixels = np.empty((self.procedure.height, self.procedure.width, 3), np.uint8)
         start_ns = self._pace.now_ns()
         for index in range(self.procedure.frame_count):
