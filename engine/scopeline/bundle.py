@@ -64,8 +64,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def probabilities(self, logits: NDArray[np.float32]) -> Probabilities:
         """Calibrated probabilities of one frame from its (K,) logits, computed in float32 for every backend."""
-        scaled = logits / np.float32(self.temperature)
-        exponentials = np.exp(scaled - scaled.max())
+        exponentials = np.exp((logits - logits.max()) / np.float32(self.temperature))
         result: Probabilities = exponentials / exponentials.sum()
         return result
 

@@ -16,11 +16,19 @@ import numpy as np
 from scopeline.bundle import Head
 from scopeline.config import Pipeline
 from scopeline.field_tracker import FieldEvent
+from scopeline.fixed_lag import Revision
 from scopeline.marks import Mark, Marks
 from scopeline.prediction import Prediction, Probabilities
 from scopeline.prepare import Prepared
 from scopeline.segments import Observation, Segment, Segmenter
-from scopeline.smoothing import Smoothed, Smoother, make_smoother, settings_for
+from scopeline.smoothing import (
+    GRADE_SMOOTHING,
+    LOCATION_SMOOTHING,
+    Smoothed,
+    Smoother,
+    SmoothingSettings,
+    make_smoother,
+)
 from scopeline.wire import (
     CurrentSegment,
     FieldMessage,
@@ -28,6 +36,7 @@ from scopeline.wire import (
     HeadResult,
     LedgerReport,
     Message,
+    RevisedTag,
     SegmentMessage,
     SmoothedHead,
     StatusMessage,
@@ -71,10 +80,11 @@ class Concluder:
         self._location = next((head for head in heads if head.role == "location"), None)
         self._grade = next((head for head in heads if head.role == "grade"), None)
         self._smoothers: dict[str, Smoother] = {
-            head.name: make_smoother(pipeline.smoothing.get(head.name, settings_for(head.role)), len(head.labels))
+            head.name: make_smoother(self._settings(head), len(head.labels))
             for head in heads
             if head.role != "quality"
         }
+        self._lagging = [name for name in self._smoothers if self._settings(self._heads[name]).lag_s > 0]
         self._segmenter = Segmenter(
             pipeline.segments,
             self._location.labels if self._location else (),
@@ -84,6 +94,10 @@ class Concluder:
         self._sent: Counter[str] = Counter()
         self._time_s = 0.0
         self._finals: list[Segment] = []
+
+    def _settings(self, head: Head) -> SmoothingSettings:
+        default = GRADE_SMOOTHING if head.role == "grade" else LOCATION_SMOOTHING
+        return self._pipeline.smoothing.get(head.name, default)
 
     @property
     def segments(self) -> Sequence[Segment]:
@@ -112,6 +126,7 @@ class Concluder:
             ledger=moment.ledger,
             sent=sent,
             latency_ms=dict(latency_ms) if latency_ms is not None else None,
+            revisions=self._last_revisions() if event in ("ended", "failed") else [],
         )
 
     def conclude(self, prepared: Prepared, prediction: Prediction, moment: Moment) -> Iterator[Message]:
@@ -148,7 +163,8 @@ class Concluder:
             seq=prediction.seq,
             time_s=prediction.time_s,
             location=place.tag if place else None,
-            location_probabilities=prediction.scores.get(self._location.name) if self._location else None,
+            location_posterior=place.posterior if place else None,
+            location_evidence=prediction.scores.get(self._location.name) if self._location else None,
             grades=prediction.scores.get(self._grade.name) if self._grade else None,
             weight=1.0 if prediction.quality is None else prediction.quality,
             reason=prediction.reason,
@@ -182,11 +198,26 @@ class Concluder:
             quality=None if prediction.quality is None else round(prediction.quality, _DIGITS),
             heads={name: _head_result(self._heads[name], scores) for name, scores in prediction.scores.items()},
             smoothed={name: _smoothed_head(self._heads[name], value) for name, value in smoothed.items()},
+            revisions=[
+                self._revised(name, revision) for name in self._lagging for revision in self._smoothers[name].revisions()
+            ],
             segment=self._current_segment(),
             ledger=moment.ledger,
             state=self._state(prepared, smoothed),
             models=dict(self._identity.models),
             config=self._identity.config,
+        )
+
+    def _last_revisions(self) -> list[RevisedTag]:
+        return [self._revised(name, revision) for name in self._lagging for revision in self._smoothers[name].finish()]
+
+    def _revised(self, name: str, revision: Revision) -> RevisedTag:
+        labels = self._heads[name].labels
+        return RevisedTag(
+            head=name,
+            time_s=round(revision.time_s, 6),
+            tag=None if revision.tag is None else labels[revision.tag],
+            live_tag=None if revision.live_tag is None else labels[revision.live_tag],
         )
 
     def _state(self, prepared: Prepared, smoothed: Mapping[str, Smoothed]) -> str:

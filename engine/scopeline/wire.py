@@ -53,6 +53,18 @@ class SmoothedHead(msgspec.Struct, frozen=True, kw_only=True):
     """Stream time at which the tag was taken."""
 
 
+class RevisedTag(msgspec.Struct, frozen=True, kw_only=True):
+    """What the tag of an earlier moment turned out to be, once the head's fixed lag has passed."""
+
+    head: str
+    time_s: float
+    """Stream time of the frame that is spoken of."""
+    tag: str | None
+    live_tag: str | None
+    """The tag that was published then."""
+    final: bool = True
+
+
 class CurrentSegment(msgspec.Struct, frozen=True, kw_only=True):
     """The segment that is open while a frame is published."""
 
@@ -101,6 +113,8 @@ class FrameMessage(_Message, frozen=True, kw_only=True, tag="frame"):
     """Probability that the frame can be judged."""
     heads: dict[str, HeadResult]
     smoothed: dict[str, SmoothedHead]
+    revisions: list[RevisedTag] = []
+    """Empty unless a head is smoothed with `lag_s`."""
     segment: CurrentSegment | None
     ledger: LedgerReport
     state: str
@@ -172,6 +186,8 @@ class StatusMessage(_Message, frozen=True, kw_only=True, tag="status"):
     """Messages sent per topic before this one: a subscriber that counted fewer has missed some."""
     latency_ms: dict[str, float] | None = None
     """`ended`: capture to publish, p50, p95, p99, max."""
+    revisions: list[RevisedTag] = []
+    """`ended`: what had not yet left the fixed lag."""
 
 
 Message: TypeAlias = FrameMessage | SegmentMessage | FieldMessage | StatusMessage
