@@ -51,7 +51,7 @@ def assemble(
     cv2.setNumThreads(1)
     models, inputs = open_models(pipeline)
     judge = Judge(models, pipeline.heads, usable_at=pipeline.quality.usable_at)
-    profile = load_profile(_profile_path(pipeline)) if pipeline.field.profile else None
+    profile = load_profile(profile_path(pipeline)) if pipeline.field.profile else None
     identity = Identity(
         session=secrets.token_hex(8),
         source=source.name,
@@ -94,6 +94,7 @@ def installed_version() -> str:
         return "0+checkout"
 
 
-def _profile_path(pipeline: Pipeline) -> Path:
+def profile_path(pipeline: Pipeline) -> Path:
+    """Where the pipeline's scope profile lies: a shipped one by its bare name, else a file beside the pipeline."""
     profile = Path(pipeline.field.profile or "")
     return Path(pipeline.folder) / profile if profile.suffix else shipped_scopes() / f"{profile}.toml"

@@ -1,0 +1,355 @@
+"""Batch: many recordings, one folder of results each, and no work done twice.
+
+A recording is worked on in `<name>.partial`, which becomes `<name>` in one step when everything is in place.
+What is found there with the same recording, pipeline, models and marks is left as it is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from scopeline.assemble import assemble, profile_path
+from scopeline.bundle import load_bundle
+from scopeline.config import Pipeline
+from scopeline.crop import View
+from scopeline.engine import Engine, RunReport
+from scopeline.errors import ScopelineError, SinkError, SourceError
+from scopeline.marks import marks_path, read_marks
+from scopeline.pictures import wanted_frames, write_pictures
+from scopeline.replace_file import cannot_write, replace_file
+from scopeline.sinks.folder import SUMMARY, FolderSink, write_tables
+from scopeline.sources.key_frames import key_frames
+from scopeline.sources.media import MediaSource, probe
+from scopeline.summary import Inputs, Recording, Summary, summarize
+from scopeline.tally import Tally
+from scopeline.wire import Message
+
+PARTIAL: Final = ".partial"
+REPLACED: Final = ".old"
+ERROR: Final = "error.txt"
+_ENDS_BYTES: Final = 1 << 20
+
+State = Literal["done", "already done", "failed", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A recording and where its results go."""
+
+    video: Path
+    folder: Path
+    place: str
+    """Hash of the recording's path."""
+    inputs: Inputs | None
+    """None when the recording cannot be read; working on it says why."""
+
+    @property
+    def partial(self) -> Path:
+        return self.folder.with_name(self.folder.name + PARTIAL)
+
+    @property
+    def replaced(self) -> Path:
+        return self.folder.with_name(self.folder.name + REPLACED)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a job."""
+
+    job: Job
+    state: State
+    summary: Summary | None
+    reason: str = ""
+    """Why it failed, or what to know of it."""
+
+
+class Batch:
+    """Works through recordings, one after the other.
+
+    Args:
+        pipeline: The set-up, the same for all.
+        on_start: Called before a recording is read, with its length in seconds where it is known.
+        on_message: Called with every message of every run, in the engine's thread.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        on_start: Callable[[Job, float | None], None] = lambda job, duration_s: None,
+        on_message: Callable[[Message], None] | None = None,
+    ) -> None:
+        self._pipeline = pipeline
+        self._on_start, self._on_message = on_start, on_message
+        self._engine: Engine | None = None
+        self.stopped = False
+
+    def stop(self) -> None:
+        """End the recording at work and begin no other. From any thread, also from a signal handler."""
+        self.stopped = True
+        if self._engine is not None:
+            self._engine.stop()
+
+    def work(self, jobs: Sequence[Job], *, again: bool = False) -> Iterator[Outcome]:
+        """Every job's outcome, as it ends; none of those that were not begun when `stop` was called.
+
+        Args:
+            again: Also work on what is done already.
+        """
+        for job in jobs:
+            if self.stopped:
+                return
+            finished = None if again else finished_summary(job)
+            yield Outcome(job, "already done", finished) if finished else self._guarded(job)
+
+    def _guarded(self, job: Job) -> Outcome:
+        """One recording's failure, of whatever kind, must not take the night's other two hundred with it."""
+        try:
+            with _held(job):
+                return self._work_on(job)
+        except ScopelineError as error:
+            return Outcome(job, "failed", None, str(error))
+        except Exception as error:
+            if job.partial.is_dir():
+                replace_file(job.partial / ERROR, traceback.format_exc().encode())
+            what = f"{type(error).__name__}: {error}"
+            return Outcome(
+                job, "failed", None, f"{what}. A defect of Scopeline: please report it with {ERROR}"
+            )
+
+    def _work_on(self, job: Job) -> Outcome:
+        recording, tally = _recording(job), Tally()
+        report = self._run_engine(job, lambda: FolderSink(job.partial, recording=recording, tally=tally))
+        summary = summarize(tally, recording)
+        if report.ended == "stopped":
+            return Outcome(job, "interrupted", summary, f"what was judged is in {job.partial.name}")
+        self._draw(job, tally, summary)
+        cut = _cut_off(report, summary)
+        if cut:
+            summary = msgspec.structs.replace(summary, complete=False, ended="the file is cut off")
+            write_tables(job.partial, tally, summary)
+            return Outcome(
+                job, "failed", summary, f"{job.video.name}: {cut} in {job.partial.name}; copy it again"
+            )
+        _put_in_place(job)
+        return Outcome(job, "done", summary, _damage(report))
+
+    def _run_engine(self, job: Job, make_sink: Callable[[], FolderSink]) -> RunReport:
+        marks = read_marks(marks_path(job.video)) if marks_path(job.video).is_file() else None
+        source = MediaSource(job.video)
+        self._on_start(job, source.duration_s)
+        try:
+            self._engine = assemble(
+                self._pipeline, source, [make_sink], live=False, marks=marks, on_message=self._on_message
+            )
+            if self.stopped:  # asked while the models were loaded
+                self._engine.stop()
+            return self._engine.run()
+        finally:
+            self._engine = None
+            source.close()
+
+    def _draw(self, job: Job, tally: Tally, summary: Summary) -> None:
+        first = load_bundle(self._pipeline.bundle_path(self._pipeline.bundles[0])).input
+        frames = key_frames(job.video, wanted_frames(tally), stream_s=tally.stream_s)
+        write_pictures(job.partial, tally, summary, frames, View(first.crop, first.width, first.height))
+
+
+def plan(videos: Sequence[Path], out: Path, pipeline: Pipeline) -> list[Job]:
+    """A job for each recording, each with a folder of its own.
+
+    The folder is named after the file. If another recording has that name already, six digits that stand for
+    the path are added. The same path given twice is one job.
+
+    Raises:
+        BundleError, ConfigError: a model of the pipeline is damaged, or its scope profile is missing.
+    """
+    bundles = {
+        Path(choice.path).name: _hash_of_bundle(pipeline.bundle_path(choice)) for choice in pipeline.bundles
+    }
+    profile = _hash_of_file(profile_path(pipeline)) if pipeline.field.profile else None
+    jobs: dict[str, Job] = {}
+    for video in videos:
+        place = hashlib.sha256(str(video.resolve()).encode()).hexdigest()[:12]
+        if place in jobs:
+            continue
+        print_ = _fingerprint(video)
+        inputs = None
+        if print_ is not None:
+            inputs = Inputs(
+                video=print_,
+                config=pipeline.hash,
+                bundles=bundles,
+                marks=_hash_of_file(marks_path(video)),
+                profile=profile,
+            )
+        taken = {job.folder for job in jobs.values()}
+        jobs[place] = Job(video, _choose_folder(out, video.stem, place, print_, taken), place, inputs)
+    return list(jobs.values())
+
+
+def finished_summary(job: Job) -> Summary | None:
+    """The summary of a job whose results are complete and come from the very same inputs."""
+    if not job.folder.exists() and job.replaced.is_dir():
+        job.replaced.rename(job.folder)  # killed between the two renamings of `_put_in_place`
+    summary = read_summary(job.folder)
+    if summary is None or not summary.complete or summary.recording is None:
+        return None
+    return summary if summary.recording.inputs == job.inputs else None
+
+
+def read_summary(folder: Path) -> Summary | None:
+    """The summary in a folder of results; None when the folder is something else."""
+    try:
+        return msgspec.json.decode((folder / SUMMARY).read_bytes(), type=Summary)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _choose_folder(out: Path, stem: str, place: str, video: str | None, taken: set[Path]) -> Path:
+    """The folder that holds this recording's results already, or else one that nobody has."""
+    names = [f"{stem}-{place[:6]}", f"{stem}-{place}"]
+    if not stem.endswith((PARTIAL, REPLACED)):
+        names.insert(0, stem)
+    folders = [out / name for name in names if out / name not in taken]
+    owners = {folder: _owners(folder) for folder in folders}
+    for folder in folders:
+        if any(owner is not None and owner.place == place for owner in owners[folder]):
+            return folder
+    for folder in folders:
+        if any(owner is not None and owner.inputs.video == video for owner in owners[folder]):
+            return folder
+    for folder in folders:
+        if not owners[folder]:
+            return folder
+    raise SinkError(f"{out}: has folders named {names} that are no results of Scopeline; name another folder")
+
+
+def _owners(folder: Path) -> list[Recording | None]:
+    """Whose results stand there, finished or not; None for a folder that is not ours to touch."""
+    found: list[Recording | None] = []
+    for suffix in ("", PARTIAL, REPLACED):
+        place = folder.with_name(folder.name + suffix)
+        if place.exists() and not (place.is_dir() and not any(place.iterdir())):
+            summary = read_summary(place)
+            found.append(summary.recording if summary else None)
+    return found
+
+
+@contextmanager
+def _held(job: Job) -> Iterator[None]:
+    """The job's working folder, empty, and locked against a second run over the same recording.
+
+    Raises:
+        SinkError: it cannot be made, or another run has it.
+    """
+    if not job.video.is_file():
+        raise _not_a_file(job.video)
+    try:
+        job.partial.mkdir(parents=True, exist_ok=True)
+        handle = os.open(job.partial, os.O_RDONLY)
+    except OSError as error:
+        raise cannot_write(job.partial, error) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SinkError(f"{job.partial}: another run is at work there; wait for it") from error
+        for left in job.partial.iterdir():
+            left.unlink()
+        yield
+    finally:
+        os.close(handle)
+        _remove_if_empty(job.partial)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """A recording that could not be opened leaves nothing behind."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _put_in_place(job: Job) -> None:
+    """`<name>.partial` becomes `<name>`; at no moment are there neither the old results nor the new ones."""
+    try:
+        shutil.rmtree(job.replaced, ignore_errors=True)
+        if job.folder.exists():
+            job.folder.rename(job.replaced)
+        job.partial.rename(job.folder)
+        shutil.rmtree(job.replaced, ignore_errors=True)
+    except OSError as error:
+        raise cannot_write(job.folder, error) from error
+
+
+def _recording(job: Job) -> Recording:
+    if job.inputs is None:
+        raise SourceError(f"{job.video}: wanted a video file, may not read this one; check its permissions")
+    facts = probe(job.video)
+    return Recording(
+        file=job.video.name,
+        bytes=job.video.stat().st_size,
+        duration_s=facts.duration_s,
+        width_px=facts.width_px,
+        height_px=facts.height_px,
+        fps=facts.fps,
+        codec=facts.codec,
+        place=job.place,
+        inputs=job.inputs,
+    )
+
+
+def _not_a_file(video: Path) -> SourceError:
+    if video.is_dir():
+        return SourceError(
+            f"{video}: wanted a video file, got a folder; give the files in it, as {video}/*.mp4"
+        )
+    what = "is a device or pipe" if video.exists() else "does not exist"
+    return SourceError(f"{video}: wanted a video file, this {what}; check the path")
+
+
+def _cut_off(report: RunReport, summary: Summary) -> str:
+    if not report.ledger.damaged.get("truncated"):
+        return ""
+    declared = summary.recording.duration_s if summary.recording else None
+    of = f" of {declared:.1f} s" if declared else ""
+    return f"the file ends before its own headers say; {summary.stream_s:.1f} s{of} were judged and are"
+
+
+def _damage(report: RunReport) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in report.ledger.damaged.items())
+
+
+def _fingerprint(video: Path) -> str | None:
+    """`sha256:<12 digits>` of size, time of change and both ends of a file; None when it cannot be read."""
+    try:
+        if not video.is_file():
+            return None
+        facts = video.stat()
+        digest = hashlib.sha256(f"{facts.st_size} {facts.st_mtime_ns}".encode())
+        with video.open("rb") as file:
+            digest.update(file.read(_ENDS_BYTES))
+            file.seek(max(facts.st_size - _ENDS_BYTES, 0))
+            digest.update(file.read(_ENDS_BYTES))
+    except OSError:
+        return None
+    return f"sha256:{digest.hexdigest()[:12]}"
+
+
+def _hash_of_bundle(folder: Path) -> str:
+    load_bundle(folder)  # the description names the weights' hash; this has checked it
+    return _hash_of_file(folder / "bundle.toml") or ""
+
+
+def _hash_of_file(path: Path) -> str | None:
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}" if path.is_file() else None

@@ -1,0 +1,106 @@
+"""Pictures: the contact sheet and the field sketch of a finished run, as files in its folder.
+
+Every picture that is stored goes through here, cut to the field of view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from scopeline.contact_sheet import Caption, clock, cut_to_field, draw_contact_sheet, length_text
+from scopeline.crop import View
+from scopeline.field_of_view import FieldOfView
+from scopeline.field_sketch import draw_field
+from scopeline.picture import Pixels
+from scopeline.replace_file import replace_file
+from scopeline.summary import Summary
+from scopeline.tally import Shot, Tally
+
+CONTACT_SHEET: Final = "contact_sheet.jpg"
+FIELD: Final = "field.jpg"
+_QUALITY: Final = 90
+_FIELD_LINES: Final = 720
+
+
+def wanted_frames(tally: Tally) -> dict[int, float]:
+    """Stream time in seconds of the frames that the pictures need, by frame number."""
+    shots = [tally.shot_of(segment) for segment in tally.segments] + [tally.middle_shot()]
+    return {shot.frame: shot.time_s for shot in shots if shot is not None}
+
+
+def write_pictures(
+    folder: Path, tally: Tally, summary: Summary, frames: Mapping[int, Pixels], view: View | None
+) -> None:
+    """Write contact_sheet.jpg and, when a frame may be shown, field.jpg.
+
+    Args:
+        frames: Whole frames, (H, W, 3) uint8 RGB, by number: those of `wanted_frames`, as far as there are.
+        view: What the first network sees, to be drawn into the field sketch.
+
+    Raises:
+        SinkError: the folder cannot be written.
+    """
+    cutouts = {}
+    for segment in tally.segments:
+        shot = tally.shot_of(segment)
+        if shot is not None and _fits(frames.get(shot.frame), shot.field):
+            cutouts[segment.number] = cut_to_field(frames[shot.frame], shot.field)
+    sheet = draw_contact_sheet(tally.segments, cutouts, caption_of(summary))
+    replace_file(folder / CONTACT_SHEET, jpeg(sheet))
+    middle = tally.middle_shot()
+    if middle is not None and _fits(frames.get(middle.frame), middle.field):
+        replace_file(folder / FIELD, jpeg(draw_field_sketch(frames[middle.frame], middle, view)))
+
+
+def draw_field_sketch(pixels: Pixels, shot: Shot, view: View | None) -> Pixels:
+    """The frame with its field outlined, black beyond it, 720 lines high; a line below says what is drawn."""
+    field = shot.field
+    x, y, width, height = field.box
+    shown = np.zeros_like(pixels)
+    shown[y : y + height, x : x + width] = cut_to_field(pixels, field).pixels
+    scale = _FIELD_LINES / field.signal_height
+    size = (round(field.signal_width * scale), _FIELD_LINES)
+    small = cv2.resize(shown, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    sketch = draw_field(np.asarray(small, np.uint8), field, view)
+    legend = np.full((84, size[0], 3), 244, np.uint8)
+    lines = (
+        f"{field.shape}, {width} x {height} of {field.signal_width} x {field.signal_height} pixels, "
+        f"at {clock(shot.time_s)}",
+        "green: field of view   blue: what the network sees   beyond the field: blanked here",
+    )
+    for row, line in enumerate(lines):
+        cv2.putText(
+            legend, line, (14, 33 + 33 * row), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (60, 70, 80), 1, cv2.LINE_AA
+        )
+    return np.vstack([sketch, legend])
+
+
+def caption_of(summary: Summary) -> Caption:
+    """What stands above and below the contact sheet's tiles."""
+    done = summary.procedure
+    facts = [f"{done.segments} segment{'' if done.segments == 1 else 's'} in {length_text(summary.stream_s)}"]
+    if summary.frames.usable_share is not None:
+        facts.append(f"{summary.frames.usable_share:.0%} of the frames usable".replace("%", " %"))
+    if done.worst_mes is not None:
+        facts.append(f"worst MES {done.worst_mes} ({', '.join(done.worst_at)})")
+    models = [f"{name} {fingerprint}" for name, fingerprint in summary.models.items()]
+    origin = [f"Scopeline {summary.version}", f"pipeline {summary.pipeline} {summary.config}", *models]
+    return Caption(summary.source or "", ", ".join(facts), ", ".join(origin), summary.stream_s)
+
+
+def jpeg(pixels: Pixels) -> bytes:
+    """The picture as a JPEG file; without a date, a place or a device in it."""
+    _, content = cv2.imencode(
+        ".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
+    )
+    return content.tobytes()
+
+
+def _fits(pixels: Pixels | None, field: FieldOfView) -> bool:
+    """Whether the frame was fetched, in the size that the field is of: a signal can change its size."""
+    return pixels is not None and pixels.shape[:2] == (field.signal_height, field.signal_width)
