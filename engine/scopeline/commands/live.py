@@ -12,13 +12,14 @@ from rich.live import Live
 from scopeline.assemble import assemble
 from scopeline.commands.interrupt import INTERRUPTED, stops_on_interrupt
 from scopeline.config import load_pipeline
-from scopeline.marks import marks_beside
+from scopeline.marks import Marks, marks_path, read_marks
 from scopeline.ports import Source
 from scopeline.simulation.procedure import simulate_procedure
 from scopeline.sinks.zeromq import ZmqSink
 from scopeline.sources.media import MediaSource
 from scopeline.sources.synthetic import SyntheticSource
-from scopeline.watch import WatchState, render
+from scopeline.watch import render
+from scopeline.watch_state import WatchState
 
 
 def live(
@@ -61,3 +62,10 @@ def live(
     )
     if report.ended == "stopped":
         raise typer.Exit(INTERRUPTED)
+
+
+def _open(source: str) -> tuple[Source, Marks | None]:
+    if source == "synthetic":
+        return SyntheticSource(simulate_procedure(seed=7), live=True), None
+    beside = marks_path(Path(source))
+    return MediaSource(source, live=True), read_marks(beside) if beside.is_file() else None
