@@ -148,7 +148,9 @@ ORGAN = Head(name="organ", role="location", labels=("outside", "rectum", "sigmoi
 MES = Head(name="mes", role="grade", labels=("0", "1", "2", "3"))
 
 
-def fake_bundle(*heads: Head, name: str = "fake", size: int = 32, crop: CropKind = CropKind.INSCRIBED) -> Bundle:
+def fake_bundle(
+    *heads: Head, name: str = "fake", size: int = 32, crop: CropKind = CropKind.INSCRIBED
+) -> Bundle:
     """A bundle that exists only in memory, for a `FakeBackend`."""
     return Bundle(
         folder=Path("nowhere"),

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from fakes import MES, QUALITY, fake_bundle
 from scopeline.bundle import Head, check_outputs, load_bundle
 from scopeline.errors import BundleError
-
-from fakes import MES, QUALITY, fake_bundle
 
 _TOML = """
 schema = 1
@@ -79,7 +78,9 @@ def test_a_bundle_of_another_schema_says_what_to_do(tmp_path: Path) -> None:
         (('role = "quality"', 'role = "quality"\ntemperature = 0.0'), "temperature must be positive"),
     ],
 )
-def test_heads_that_make_no_sense_are_refused(tmp_path: Path, change: tuple[str, str], complaint: str) -> None:
+def test_heads_that_make_no_sense_are_refused(
+    tmp_path: Path, change: tuple[str, str], complaint: str
+) -> None:
     with pytest.raises(BundleError, match=complaint):
         load_bundle(_write(tmp_path, _TOML.replace(*change)))
 

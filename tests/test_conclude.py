@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
+from fakes import MES, ORGAN, QUALITY
 from scopeline.conclude import Concluder, Identity, Moment
 from scopeline.config import BundleChoice, Pipeline, Publishing
 from scopeline.field_of_view import FieldOfView, Shape
@@ -15,8 +16,6 @@ from scopeline.prediction import Prediction, Probabilities, Reason
 from scopeline.prepare import Prepared
 from scopeline.smoothing import SmoothingSettings
 from scopeline.wire import FieldMessage, FrameMessage, LedgerReport, Message, SegmentMessage, StatusMessage
-
-from fakes import MES, ORGAN, QUALITY
 
 _FIELD = FieldOfView(1, Shape.FULL, 0, 0, 64, 48, 64, 48)
 _IDENTITY = Identity("session", "source", "test", "sha256:1", {"fake": "sha256:2/fake/fp32"}, "0")
@@ -60,12 +59,16 @@ def _last_frame(messages: Sequence[Message]) -> FrameMessage:
 
 
 def _finals(messages: Sequence[Message]) -> list[SegmentMessage]:
-    return [message for message in messages if isinstance(message, SegmentMessage) and message.state == "final"]
+    return [
+        message for message in messages if isinstance(message, SegmentMessage) and message.state == "final"
+    ]
 
 
 def test_a_head_is_published_with_its_entropy_and_expected_grade() -> None:
     [message] = [m for m in _run(_concluder(), [_judged(0)]) if isinstance(m, FrameMessage)]
-    assert message.heads["mes"].probabilities == pytest.approx(dict(zip("0123", _MES2, strict=True)), abs=1e-5)
+    assert message.heads["mes"].probabilities == pytest.approx(
+        dict(zip("0123", _MES2, strict=True)), abs=1e-5
+    )
     assert message.heads["mes"].expected == pytest.approx(np.dot(_MES2, range(4)), abs=1e-4)
     assert message.heads["organ"].expected is None
     assert message.heads["mes"].entropy == pytest.approx(entropy(_MES2), abs=1e-4)

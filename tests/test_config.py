@@ -32,7 +32,10 @@ def test_a_pipeline_needs_only_a_name_and_a_bundle(tmp_path: Path) -> None:
         ("batch = 0\n" + _MINIMAL, "batch and threads must be at least 1"),
         ('name = "test"\nbundles = []\n', "at least one"),
         ("name = ", "not a pipeline"),
-        (_MINIMAL + "[publish]\nencoding = 'yaml'\n", r"Invalid enum value 'yaml' - at `\$\.publish\.encoding`"),
+        (
+            _MINIMAL + "[publish]\nencoding = 'yaml'\n",
+            r"Invalid enum value 'yaml' - at `\$\.publish\.encoding`",
+        ),
     ],
 )
 def test_a_wrong_pipeline_says_what_and_where(tmp_path: Path, text: str, complaint: str) -> None:

@@ -5,16 +5,6 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from scopeline.conclude import Concluder, Identity
-from scopeline.config import BundleChoice, Pipeline
-from scopeline.engine import Engine
-from scopeline.field_tracker import FieldTracker
-from scopeline.judge import Judge, Model
-from scopeline.ledger import Ledger
-from scopeline.picture import Pixels
-from scopeline.ports import Source
-from scopeline.prepare import Preparer
-
 from fakes import (
     MES,
     ORGAN,
@@ -26,12 +16,26 @@ from fakes import (
     fake_bundle,
     scope_pixels,
 )
+from scopeline.conclude import Concluder, Identity
+from scopeline.config import BundleChoice, Pipeline
+from scopeline.engine import Engine
+from scopeline.field_tracker import FieldTracker
+from scopeline.judge import Judge, Model
+from scopeline.ledger import Ledger
+from scopeline.picture import Pixels
+from scopeline.ports import Source
+from scopeline.prepare import Preparer
 
 _GOOD_RECTUM = {"quality": (-5.0, 5.0), "organ": (0.0, 9.0, 0.0), "mes": (0.0, 0.0, 9.0, 0.0)}
 
 
 def _engine(
-    source: Source, sink: CollectingSink, backend: FakeBackend | None = None, *, live: bool = False, batch: int = 1
+    source: Source,
+    sink: CollectingSink,
+    backend: FakeBackend | None = None,
+    *,
+    live: bool = False,
+    batch: int = 1,
 ) -> Engine:
     bundle = fake_bundle(QUALITY, ORGAN, MES)
     judge = Judge([Model(bundle, backend or FakeBackend(lambda picture: _GOOD_RECTUM), 0)], {}, usable_at=0.5)
@@ -98,7 +102,10 @@ def test_frames_before_the_field_is_known_carry_their_reason() -> None:
 
 def test_a_slow_network_drops_old_frames_and_the_newest_comes_out() -> None:
     gate = threading.Semaphore(0)
-    pictures: list[Pixels | Callable[[], object]] = [*_pictures(40), lambda: [gate.release() for _ in range(100)]]
+    pictures: list[Pixels | Callable[[], object]] = [
+        *_pictures(40),
+        lambda: [gate.release() for _ in range(100)],
+    ]
     sink = CollectingSink()
     report = _engine(
         ScriptedSource(pictures), sink, FakeBackend(lambda picture: _GOOD_RECTUM, gate=gate), live=True
@@ -110,7 +117,10 @@ def test_a_slow_network_drops_old_frames_and_the_newest_comes_out() -> None:
 
 def test_a_slow_sink_loses_frames_in_the_one_lossy_place_only() -> None:
     gate = threading.Semaphore(4)
-    pictures: list[Pixels | Callable[[], object]] = [*_pictures(60), lambda: [gate.release() for _ in range(300)]]
+    pictures: list[Pixels | Callable[[], object]] = [
+        *_pictures(60),
+        lambda: [gate.release() for _ in range(300)],
+    ]
     sink = CollectingSink(gate=gate)
     report = _engine(ScriptedSource(pictures), sink, live=True).run()
     assert set(report.ledger.lost) <= {"late"}
@@ -135,7 +145,9 @@ def test_the_first_error_of_any_stage_comes_out_with_its_name(where: str) -> Non
 def test_a_failed_run_says_so_to_its_subscribers() -> None:
     sink = CollectingSink()
     with pytest.raises(RuntimeError):
-        _engine(ScriptedSource(_pictures(20)), sink, FakeBackend(lambda picture: _GOOD_RECTUM, fail_at=3)).run()
+        _engine(
+            ScriptedSource(_pictures(20)), sink, FakeBackend(lambda picture: _GOOD_RECTUM, fail_at=3)
+        ).run()
     assert sink.statuses[-1].event == "failed"
 
 

@@ -52,13 +52,20 @@ def test_nouns_know_no_concrete_part_and_no_command() -> None:
     for file in sorted(engine.glob("*.py")):
         if file.stem in {"assemble", "cli", "doctor", "batch", "engine", "contact_sheet"}:
             continue
-        wrong = {name for name in _imports(file) if name.split(".")[:1] == ["scopeline"] and
-                 len(name.split(".")) > 1 and name.split(".")[1] in _NOUNS_KNOW_NOT}
+        wrong = {
+            name
+            for name in _imports(file)
+            if name.split(".")[:1] == ["scopeline"]
+            and len(name.split(".")) > 1
+            and name.split(".")[1] in _NOUNS_KNOW_NOT
+        }
         assert not wrong, f"{file.name} imports {wrong}"
 
 
 def test_the_engine_knows_no_concrete_source_backend_or_sink() -> None:
-    wrong = {name for name in _imports(_PACKAGES["scopeline"] / "engine.py") if set(name.split(".")) & _CONCRETE}
+    wrong = {
+        name for name in _imports(_PACKAGES["scopeline"] / "engine.py") if set(name.split(".")) & _CONCRETE
+    }
     assert not wrong
 
 

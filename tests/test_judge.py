@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fakes import MES, ORGAN, QUALITY, FakeBackend, fake_bundle, scope_pixels
 from scopeline.bundle import Head
 from scopeline.config import Condition, HeadRule
 from scopeline.errors import ConfigError
@@ -11,14 +12,14 @@ from scopeline.picture import Pixels
 from scopeline.prediction import Reason
 from scopeline.prepare import Prepared
 
-from fakes import MES, ORGAN, QUALITY, FakeBackend, fake_bundle, scope_pixels
-
 GOOD = (-5.0, 5.0)
 BAD = (5.0, -5.0)
 RECTUM = (0.0, 9.0, 0.0)
 
 
-def _prepared(seq: int, time_s: float | None = None, *, reason: Reason | None = None, level: int = 120) -> Prepared:
+def _prepared(
+    seq: int, time_s: float | None = None, *, reason: Reason | None = None, level: int = 120
+) -> Prepared:
     pixels = scope_pixels(level, seed=seq, width=32, height=32)
     at_s = seq / 10 if time_s is None else time_s
     return Prepared(seq, seq * 1000, at_s, 0, None, None, () if reason else (pixels,), reason)
@@ -34,7 +35,9 @@ def _always(**logits: tuple[float, ...]) -> FakeBackend:
 
 def test_every_head_answers_when_nothing_restrains_it() -> None:
     backend = _always(quality=GOOD, organ=RECTUM, mes=(0.0, 0.0, 0.0, 0.0))
-    [prediction] = Judge([_model(QUALITY, ORGAN, MES, backend=backend)], {}, usable_at=0.5).judge([_prepared(0)])
+    [prediction] = Judge([_model(QUALITY, ORGAN, MES, backend=backend)], {}, usable_at=0.5).judge(
+        [_prepared(0)]
+    )
     assert set(prediction.scores) == {"quality", "organ", "mes"}
     assert prediction.scores["mes"] == pytest.approx(np.full(4, 0.25))
     assert prediction.quality == pytest.approx(1 / (1 + np.exp(-10)))
@@ -66,7 +69,10 @@ def test_a_gated_network_runs_only_on_frames_that_pass() -> None:
     organ = _always(organ=RECTUM)
     rule = HeadRule(when=Condition(head="quality", label="good", at_least=0.5))
     judge = Judge(
-        [_model(QUALITY, backend=FakeBackend(quality_by_brightness)), _model(ORGAN, backend=organ, name="second")],
+        [
+            _model(QUALITY, backend=FakeBackend(quality_by_brightness)),
+            _model(ORGAN, backend=organ, name="second"),
+        ],
         {"organ": rule},
         usable_at=0.0,
     )
@@ -79,7 +85,9 @@ def test_a_gated_network_runs_only_on_frames_that_pass() -> None:
 def test_a_gate_within_one_network_withholds_the_answer() -> None:
     backend = _always(organ=(9.0, 0.0, 0.0), mes=(0.0, 0.0, 0.0, 9.0))
     rule = HeadRule(when=Condition(head="organ", label="rectum", at_least=0.5))
-    [prediction] = Judge([_model(ORGAN, MES, backend=backend)], {"mes": rule}, usable_at=0.5).judge([_prepared(0)])
+    [prediction] = Judge([_model(ORGAN, MES, backend=backend)], {"mes": rule}, usable_at=0.5).judge(
+        [_prepared(0)]
+    )
     assert set(prediction.scores) == {"organ"}
 
 
@@ -91,7 +99,9 @@ def test_a_rated_head_is_asked_at_most_once_in_its_interval() -> None:
 
 
 def test_a_frame_on_which_no_head_is_due_says_so() -> None:
-    judge = Judge([_model(ORGAN, backend=_always(organ=RECTUM))], {"organ": HeadRule(every_ms=1000)}, usable_at=0.5)
+    judge = Judge(
+        [_model(ORGAN, backend=_always(organ=RECTUM))], {"organ": HeadRule(every_ms=1000)}, usable_at=0.5
+    )
     assert [judge.judge([_prepared(seq)])[0].reason for seq in (0, 1)] == [None, Reason.NOT_DUE]
 
 
@@ -107,8 +117,14 @@ def test_frames_go_through_a_network_in_one_batch() -> None:
     ("rules", "complaint"),
     [
         ({"polyp": HeadRule()}, "no bundle has such a head"),
-        ({"organ": HeadRule(when=Condition(head="quality", label="fine", at_least=0.5))}, "there are the heads and labels"),
-        ({"quality": HeadRule(when=Condition(head="organ", label="rectum", at_least=0.5))}, "must come before"),
+        (
+            {"organ": HeadRule(when=Condition(head="quality", label="fine", at_least=0.5))},
+            "there are the heads and labels",
+        ),
+        (
+            {"quality": HeadRule(when=Condition(head="organ", label="rectum", at_least=0.5))},
+            "must come before",
+        ),
     ],
 )
 def test_rules_that_cannot_work_are_refused(rules: dict[str, HeadRule], complaint: str) -> None:

@@ -118,7 +118,9 @@ def load_bundle(folder: Path) -> Bundle:
     try:
         content = msgspec.toml.decode(description.read_bytes(), type=_BundleFile)
     except FileNotFoundError as error:
-        raise BundleError(f"{folder}: wanted a model bundle (a folder with bundle.toml), found none there") from error
+        raise BundleError(
+            f"{folder}: wanted a model bundle (a folder with bundle.toml), found none there"
+        ) from error
     except (msgspec.DecodeError, OSError) as error:
         raise BundleError(f"{description}: not a bundle description: {error}") from error
     if content.schema != SCHEMA:
@@ -152,14 +154,22 @@ def check_outputs(bundle: Bundle, outputs: dict[str, int | None]) -> None:
 def _check_heads(description: Path, heads: tuple[Head, ...]) -> None:
     names = [head.name for head in heads]
     if not heads or len(set(names)) != len(names):
-        raise BundleError(f"{description}: wanted at least one head, each with a name of its own, got {names}")
+        raise BundleError(
+            f"{description}: wanted at least one head, each with a name of its own, got {names}"
+        )
     for head in heads:
         if len(head.labels) < 2 or len(set(head.labels)) != len(head.labels):
-            raise BundleError(f"{description}: head {head.name!r} needs two or more different labels, got {head.labels}")
+            raise BundleError(
+                f"{description}: head {head.name!r} needs two or more different labels, got {head.labels}"
+            )
         if head.temperature <= 0:
-            raise BundleError(f"{description}: head {head.name!r}: temperature must be positive, got {head.temperature}")
+            raise BundleError(
+                f"{description}: head {head.name!r}: temperature must be positive, got {head.temperature}"
+            )
         if head.role == "quality" and "good" not in head.labels:
-            raise BundleError(f"{description}: quality head {head.name!r} needs a label 'good', got {head.labels}")
+            raise BundleError(
+                f"{description}: quality head {head.name!r} needs a label 'good', got {head.labels}"
+            )
 
 
 def _check_hash(path: Path, wanted: str) -> None:

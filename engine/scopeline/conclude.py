@@ -147,7 +147,9 @@ class Concluder:
 
     def _mark(self, mark: Mark, moment: Moment) -> Iterator[Message]:
         changed = self._segmenter.mark(mark)
-        yield self.status("mark", f"{mark.kind} {mark.label or ''}".strip() + f" at {mark.time_s:.2f} s", moment)
+        yield self.status(
+            "mark", f"{mark.kind} {mark.label or ''}".strip() + f" at {mark.time_s:.2f} s", moment
+        )
         yield from self._segment_messages(changed, moment)
 
     def _smooth(self, name: str, prediction: Prediction) -> Smoothed:
@@ -196,10 +198,14 @@ class Concluder:
             field_shape=field.shape if field else None,
             overlays=[overlay.kind for overlay in field.overlays] if field else [],
             quality=None if prediction.quality is None else round(prediction.quality, _DIGITS),
-            heads={name: _head_result(self._heads[name], scores) for name, scores in prediction.scores.items()},
+            heads={
+                name: _head_result(self._heads[name], scores) for name, scores in prediction.scores.items()
+            },
             smoothed={name: _smoothed_head(self._heads[name], value) for name, value in smoothed.items()},
             revisions=[
-                self._revised(name, revision) for name in self._lagging for revision in self._smoothers[name].revisions()
+                self._revised(name, revision)
+                for name in self._lagging
+                for revision in self._smoothers[name].revisions()
             ],
             segment=self._current_segment(),
             ledger=moment.ledger,
@@ -209,7 +215,11 @@ class Concluder:
         )
 
     def _last_revisions(self) -> list[RevisedTag]:
-        return [self._revised(name, revision) for name in self._lagging for revision in self._smoothers[name].finish()]
+        return [
+            self._revised(name, revision)
+            for name in self._lagging
+            for revision in self._smoothers[name].finish()
+        ]
 
     def _revised(self, name: str, revision: Revision) -> RevisedTag:
         labels = self._heads[name].labels
@@ -287,11 +297,15 @@ class Concluder:
 def _head_result(head: Head, scores: Probabilities) -> HeadResult:
     values: list[float] = scores.tolist()
     return HeadResult(
-        probabilities={label: round(value, _DIGITS) for label, value in zip(head.labels, values, strict=True)},
+        probabilities={
+            label: round(value, _DIGITS) for label, value in zip(head.labels, values, strict=True)
+        },
         entropy=round(-sum(value * math.log(value) for value in values if value > 0), _DIGITS),
         abstain=max(values) < head.abstain_below,
         expected=(
-            round(sum(grade * value for grade, value in enumerate(values)), _DIGITS) if head.role == "grade" else None
+            round(sum(grade * value for grade, value in enumerate(values)), _DIGITS)
+            if head.role == "grade"
+            else None
         ),
     )
 

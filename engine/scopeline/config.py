@@ -88,7 +88,9 @@ class Pipeline(_Section, frozen=True, kw_only=True):
     def hash(self) -> str:
         """`sha256:<12 digits>` of everything that decides results; folders and addresses do not count."""
         deciding = msgspec.structs.replace(self, folder=".", publish=Publishing())
-        return f"sha256:{hashlib.sha256(msgspec.json.encode(deciding, order='deterministic')).hexdigest()[:12]}"
+        return (
+            f"sha256:{hashlib.sha256(msgspec.json.encode(deciding, order='deterministic')).hexdigest()[:12]}"
+        )
 
 
 def load_pipeline(path: Path) -> Pipeline:
@@ -102,7 +104,9 @@ def load_pipeline(path: Path) -> Pipeline:
         pipeline = msgspec.toml.decode(file.read_bytes(), type=Pipeline)
     except FileNotFoundError as error:
         known = sorted(entry.stem for entry in shipped_pipelines().glob("*.toml"))
-        raise ConfigError(f"{file}: no such pipeline file; Scopeline ships {known}, or give the path of a .toml") from error
+        raise ConfigError(
+            f"{file}: no such pipeline file; Scopeline ships {known}, or give the path of a .toml"
+        ) from error
     except (msgspec.DecodeError, OSError) as error:
         raise ConfigError(f"{file}: not a pipeline: {error}") from error
     _check(file, pipeline)

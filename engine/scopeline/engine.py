@@ -201,9 +201,7 @@ class Engine:
             self._publish(sinks, message)
         event: Literal["ended", "failed"] = "failed" if moment.ledger.lost.get("failed") else "ended"
         text = "stopped on request" if self._stop_asked.is_set() else "end of source"
-        self._publish(
-            sinks, self._concluder.status(event, text, moment, self._latency.summary())
-        )
+        self._publish(sinks, self._concluder.status(event, text, moment, self._latency.summary()))
 
     def _publish(self, sinks: Sequence[Sink], message: Message) -> None:
         if self._on_message is not None:

@@ -97,7 +97,11 @@ class Judge:
         asked: list[tuple[_Verdict, list[_Gate]]] = []
         own = {gate.head.name for gate in gates}
         for verdict in verdicts:
-            due = [gate for gate in gates if gate.is_due(verdict.prepared.time_s) and self._could(gate, verdict, own)]
+            due = [
+                gate
+                for gate in gates
+                if gate.is_due(verdict.prepared.time_s) and self._could(gate, verdict, own)
+            ]
             if due:
                 asked.append((verdict, due))
                 for gate in due:
@@ -156,4 +160,6 @@ def _check_rules(heads: Sequence[Head], rules: Mapping[str, HeadRule]) -> None:
                 f"{ {head: list(entries) for head, entries in labels.items()} }"
             )
         if names.index(when.head) >= names.index(name):
-            raise ConfigError(f"[heads.{name}]: {when.head!r} must come before {name!r} in the order of the bundles")
+            raise ConfigError(
+                f"[heads.{name}]: {when.head!r} must come before {name!r} in the order of the bundles"
+            )

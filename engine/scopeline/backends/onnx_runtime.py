@@ -23,7 +23,9 @@ class OnnxRuntimeBackend:
 
     def __init__(self, bundle: Bundle, *, threads: int, precision: str) -> None:
         if precision != "fp32":
-            raise BackendError(f"onnxruntime runs bundles in fp32, got precision {precision!r}: set precision = \"fp32\"")
+            raise BackendError(
+                f'onnxruntime runs bundles in fp32, got precision {precision!r}: set precision = "fp32"'
+            )
         self.precision = precision
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -37,11 +39,15 @@ class OnnxRuntimeBackend:
                 str(bundle.onnx_path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # the runtime's own exception types are not public
-            raise BackendError(f"{bundle.onnx_path}: ONNX Runtime {ort.__version__} refused the network: {error}") from error
+            raise BackendError(
+                f"{bundle.onnx_path}: ONNX Runtime {ort.__version__} refused the network: {error}"
+            ) from error
         self._input = self._session.get_inputs()[0].name
         self._heads = [output.name for output in self._session.get_outputs()]
         shapes = {output.name: output.shape[-1] for output in self._session.get_outputs()}
-        check_outputs(bundle, {name: size if isinstance(size, int) else None for name, size in shapes.items()})
+        check_outputs(
+            bundle, {name: size if isinstance(size, int) else None for name, size in shapes.items()}
+        )
 
     def infer(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
         """(N, H, W, 3) uint8 RGB -> logits per head, (N, K) float32."""

@@ -29,7 +29,7 @@ class OpenVinoBackend:
         except ModuleNotFoundError as error:
             raise BackendError(
                 "backend 'openvino' needs the openvino package: pip install 'scopeline[cpu-fast]', "
-                "or set backend = \"onnxruntime\""
+                'or set backend = "onnxruntime"'
             ) from error
         if precision not in _HINTS:
             raise BackendError(f"openvino offers the precisions {sorted(_HINTS)}, got {precision!r}")
@@ -49,13 +49,18 @@ class OpenVinoBackend:
             raise BackendError(f"{bundle.onnx_path}: OpenVINO refused the network: {error}") from error
         used = str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
         if used != _HINTS[precision]:
-            raise BackendError(f"asked OpenVINO for {precision}, this machine would run {used}: choose a precision it has")
+            raise BackendError(
+                f"asked OpenVINO for {precision}, this machine would run {used}: choose a precision it has"
+            )
         self.precision = precision
         self._request: Any = self._compiled.create_infer_request()
         self._heads = [output.get_any_name() for output in self._compiled.outputs]
         check_outputs(
             bundle,
-            {name: output.shape[-1] for name, output in zip(self._heads, self._compiled.outputs, strict=True)},
+            {
+                name: output.shape[-1]
+                for name, output in zip(self._heads, self._compiled.outputs, strict=True)
+            },
         )
 
     def infer(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
@@ -63,8 +68,12 @@ class OpenVinoBackend:
         rows: list[list[NDArray[np.float32]]] = []
         for frame in pixels:
             self._request.infer([frame[None]], share_inputs=True)
-            rows.append([self._request.get_output_tensor(place).data[0].copy() for place in range(len(self._heads))])
-        return {name: np.stack(column) for name, column in zip(self._heads, zip(*rows, strict=True), strict=True)}
+            rows.append(
+                [self._request.get_output_tensor(place).data[0].copy() for place in range(len(self._heads))]
+            )
+        return {
+            name: np.stack(column) for name, column in zip(self._heads, zip(*rows, strict=True), strict=True)
+        }
 
     def close(self) -> None:
         """Nothing to give back: the compiled network is freed with the object."""

@@ -28,12 +28,15 @@ def demo(
     seed: Annotated[int, typer.Option(help="Which procedure; every seed is another one.")] = 7,
     duration_s: Annotated[float, typer.Option(help="Length of the procedure in seconds.", min=20)] = 180.0,
     fps: Annotated[float, typer.Option(help="Frames per second of the procedure.", min=5, max=60)] = 15.0,
-    pipeline: Annotated[Path, typer.Option("--pipeline", "-p", help="Pipeline file, or the name of one that ships.")]
-    = Path("demo"),
-    publish: Annotated[str | None, typer.Option(help="ZeroMQ address to publish on; the pipeline's when left out.")]
-    = None,
+    pipeline: Annotated[
+        Path, typer.Option("--pipeline", "-p", help="Pipeline file, or the name of one that ships.")
+    ] = Path("demo"),
+    publish: Annotated[
+        str | None, typer.Option(help="ZeroMQ address to publish on; the pipeline's when left out.")
+    ] = None,
     save: Annotated[
-        Path | None, typer.Option(help="Render the procedure into this video file, with its truth beside it, and end.")
+        Path | None,
+        typer.Option(help="Render the procedure into this video file, with its truth beside it, and end."),
     ] = None,
 ) -> None:
     """Judge a synthetic procedure with known truth and print what was found beside it.
@@ -74,7 +77,9 @@ def demo(
     if report.ended == "stopped":
         raise typer.Exit(INTERRUPTED)
     if score.f1_50 < _WANTED_F1 or not score.grades_right or score.static_flips:
-        console.print("[bold red]the segments do not match the truth as they should; see the figures above[/]")
+        console.print(
+            "[bold red]the segments do not match the truth as they should; see the figures above[/]"
+        )
         raise typer.Exit(1)
 
 
@@ -150,7 +155,9 @@ def _print_report(console: Console, report: RunReport) -> None:
     )
     figures = ", ".join(f"{name} {value:.1f}" for name, value in report.latency_ms.items())
     console.print(f"latency capture to publish, ms: {figures}")
-    console.print(f"{report.seconds:.1f} s, {ledger.published / report.seconds:.0f} frames/s, rendering included")
+    console.print(
+        f"{report.seconds:.1f} s, {ledger.published / report.seconds:.0f} frames/s, rendering included"
+    )
 
 
 def _span(start_s: float, end_s: float) -> str:

@@ -24,10 +24,12 @@ from scopeline.watch_state import WatchState
 
 def live(
     source: Annotated[str, typer.Argument(help="A recording, replayed at its own pace, or 'synthetic'.")],
-    pipeline: Annotated[Path, typer.Option("--pipeline", "-p", help="Pipeline file, or the name of one that ships.")]
-    = Path("colonoscopy"),
-    publish: Annotated[str | None, typer.Option(help="ZeroMQ address to publish on; the pipeline's when left out.")]
-    = None,
+    pipeline: Annotated[
+        Path, typer.Option("--pipeline", "-p", help="Pipeline file, or the name of one that ships.")
+    ] = Path("colonoscopy"),
+    publish: Annotated[
+        str | None, typer.Option(help="ZeroMQ address to publish on; the pipeline's when left out.")
+    ] = None,
     wait_for_subscriber_s: Annotated[
         float, typer.Option(help="Seconds to wait for a first subscriber before frames are taken.")
     ] = 0.0,

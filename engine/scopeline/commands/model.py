@@ -20,11 +20,15 @@ model = typer.Typer(no_args_is_help=True, help="Model bundles: list what ships, 
 
 @model.command("list")
 def list_models(
-    folder: Annotated[Path | None, typer.Argument(help="Folder of bundles; those that ship when left out.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of bundles; those that ship when left out.")
+    ] = None,
 ) -> None:
     """Show the bundles in a folder: heads, labels, input, licence, size."""
     place = folder or shipped_pipelines() / "bundles"
-    table = Table(title=f"bundles in {place}", caption="Research use only. Read a bundle's card.md before using it.")
+    table = Table(
+        title=f"bundles in {place}", caption="Research use only. Read a bundle's card.md before using it."
+    )
     for column in ("name", "version", "input", "heads", "licence", "MB", "sha256"):
         table.add_column(column, justify="right" if column == "MB" else "left")
     for description in sorted(place.glob("*/bundle.toml")):
@@ -46,13 +50,19 @@ def list_models(
 @model.command("check")
 def check_model(
     folder: Annotated[Path, typer.Argument(help="The bundle's folder.")],
-    backend: Annotated[str, typer.Option(help=f"Runtime to open it in: {', '.join(sorted(BACKENDS))}.")] = "onnxruntime",
-    precision: Annotated[str, typer.Option(help="Arithmetic: fp32, or what else the runtime offers.")] = "fp32",
+    backend: Annotated[
+        str, typer.Option(help=f"Runtime to open it in: {', '.join(sorted(BACKENDS))}.")
+    ] = "onnxruntime",
+    precision: Annotated[
+        str, typer.Option(help="Arithmetic: fp32, or what else the runtime offers.")
+    ] = "fp32",
 ) -> None:
     """Check a bundle: hash, heads against outputs, card, and that hostile frames give finite probabilities."""
     bundle = load_bundle(folder)
     if not (folder / "card.md").is_file():
-        raise BundleError(f"{folder}: wanted a card.md beside the network: say what data it saw and what it cannot do")
+        raise BundleError(
+            f"{folder}: wanted a card.md beside the network: say what data it saw and what it cannot do"
+        )
     runtime = open_backend(backend, bundle, threads=1, precision=precision)
     try:
         pictures = _hostile_pictures(bundle)
@@ -63,7 +73,9 @@ def check_model(
     for head in bundle.heads:
         rows = np.stack([head.probabilities(row) for row in logits[head.name]])
         if not np.isfinite(rows).all():
-            raise BundleError(f"{folder}: head {head.name!r} gives values that are not numbers on hostile frames")
+            raise BundleError(
+                f"{folder}: head {head.name!r} gives values that are not numbers on hostile frames"
+            )
         alone = np.stack([head.probabilities(answer[head.name][0]) for answer in one_by_one])
         if np.abs(alone - rows).max() > 1e-4:
             raise BundleError(f"{folder}: head {head.name!r} answers differently in a batch than alone")
