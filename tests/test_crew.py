@@ -8,21 +8,21 @@ from scopeline.crew import Crew
 
 
 def test_the_block_ends_when_every_thread_has_ended() -> None:
-    gate, done = threading.Event(), []
+    gate, done = threading.Event(), list[bool]()
     with Crew(on_failure=gate.set) as crew:
-        crew.start("waits", lambda: (gate.wait(), done.append(1)) and None)
+        crew.start("waits", lambda: done.append(gate.wait()))
         crew.start("opens", gate.set)
-    assert done == [1]
+    assert done == [True]
 
 
 def test_the_first_error_is_raised_with_the_name_of_its_stage() -> None:
-    stop = threading.Event()
+    stop, waited = threading.Event(), list[bool]()
 
     def fail() -> None:
         raise OSError("the cable was pulled")
 
-    with pytest.raises(OSError, match="the cable was pulled") as caught, Crew(on_failure=stop.set) as crew:
-        crew.start("patient", lambda: stop.wait() and None)
+    with pytest.raises(OSError, match="the cable was pulled") as caught, Crew(on_failure=stop.set) as crew:  # noqa: PT012 - the block is the subject
+        crew.start("patient", lambda: waited.append(stop.wait()))
         crew.start("capture", fail)
     assert "in stage 'capture'" in caught.value.__notes__
 
@@ -37,14 +37,14 @@ def test_a_later_error_is_noted_on_the_first() -> None:
     def fail() -> None:
         raise OSError("first")
 
-    with pytest.raises(OSError, match="first") as caught, Crew(on_failure=stop.set) as crew:
+    with pytest.raises(OSError, match="first") as caught, Crew(on_failure=stop.set) as crew:  # noqa: PT012 - the block is the subject
         crew.start("late", fail_late)
         crew.start("early", fail)
     assert any("ValueError: second" in note for note in caught.value.__notes__)
 
 
 def test_an_error_in_the_block_itself_ends_the_threads_and_comes_out() -> None:
-    stop = threading.Event()
-    with pytest.raises(KeyError), Crew(on_failure=stop.set) as crew:
-        crew.start("patient", lambda: stop.wait() and None)
+    stop, waited = threading.Event(), list[bool]()
+    with pytest.raises(KeyError), Crew(on_failure=stop.set) as crew:  # noqa: PT012 - the block is the subject
+        crew.start("patient", lambda: waited.append(stop.wait()))
         raise KeyError("block")

@@ -66,7 +66,7 @@ def check_model(
     runtime = open_backend(backend, bundle, threads=1, precision=precision)
     try:
         pictures = _hostile_pictures(bundle)
-        logits = {name: rows for name, rows in runtime.infer(pictures).items()}
+        logits = runtime.infer(pictures)
         one_by_one = [runtime.infer(picture[None]) for picture in pictures]
     finally:
         runtime.close()

@@ -1,0 +1,33 @@
+"""Commands of the calibration component, offered to the command line as entry points. Thin: work is imported late."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate_field(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of real images (its README says which); painted mucosa without it.")
+    ] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="Hand-checked ScopeGuide boxes, tests/data/scope_guide_boxes.csv in a checkout.")
+    ] = None,
+    fields: Annotated[int, typer.Option(help="Random screens per shape.", min=1)] = 60,
+    minutes: Annotated[float, typer.Option(help="Length of the unchanging screens, in minutes of stream time.")] = 10.0,
+) -> None:
+    """Field of view on generated screens, overlays on real frames (acceptance D1 and D2)."""
+    from scopeline_calibration import field_suite
+
+    if not field_suite.main(data, boxes, fields=fields, minutes=minutes):
+        raise typer.Exit(1)
+
+
+def evaluate_smoothing() -> None:
+    """Smoothing on simulated procedures that were not used to choose its settings (acceptance H1 to H3)."""
+    from scopeline_calibration import smoothing_suite
+
+    if not smoothing_suite.main():
+        raise typer.Exit(1)
