@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,9 @@ class OpenVinoBackend:
     name = "openvino"
 
     def __init__(self, bundle: Bundle, *, threads: int, precision: str) -> None:
+        # Importing openvino sends a usage event over the network from a thread of its own, unless its telemetry
+        # package cannot be imported; then it uses a stub. A workstation in theatre talks to nobody unasked.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         try:
             import openvino
         except ModuleNotFoundError as error:

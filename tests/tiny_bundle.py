@@ -1,0 +1,93 @@
+"""A real bundle on disk with a network small enough to be checked by hand: heads are linear in the mean colour."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from scopeline.bundle import Head
+
+from fakes import MES, ORGAN, QUALITY
+
+HEADS = (QUALITY, ORGAN, MES)
+SIZE = 32
+
+
+def weights(head: Head) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(3, K) weights and (K,) bias of a head; quality is good and organ is rectum for mucosa colours."""
+    count = len(head.labels)
+    rng = np.random.default_rng(len(head.name))
+    slope = rng.normal(0, 0.01, (3, count)).astype(np.float32)
+    bias = np.zeros(count, np.float32)
+    bias[1] = 6.0
+    return slope, bias
+
+
+def expected_logits(pixels: NDArray[np.uint8], head: Head) -> NDArray[np.float64]:
+    """What the network must answer, by formula in float64."""
+    slope, bias = weights(head)
+    mean = pixels.astype(np.float64).mean(axis=(1, 2))
+    return np.asarray(mean @ slope.astype(np.float64) + bias, np.float64)
+
+
+def write_tiny_bundle(
+    folder: Path, heads: Sequence[Head] = HEADS, *, size: int = SIZE, name: str = "tiny"
+) -> Path:
+    """Write the bundle folder and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    network = _network(heads, size)
+    (folder / "model.onnx").write_bytes(network)
+    (folder / "card.md").write_text("A network for tests.\n")
+    lines = [
+        "schema = 1",
+        f'name = "{name}"',
+        'version = "1"',
+        'licence = "Apache-2.0"',
+        'notice = "Research use only."',
+        f'[input]\nwidth = {size}\nheight = {size}\ncrop = "inscribed"',
+        f'[network]\nfile = "model.onnx"\nsha256 = "{hashlib.sha256(network).hexdigest()}"\nopset = 17',
+        '[training]\nrecipe = ""\ncommand = ""\ndata = "none"\ndata_sha256 = ""\nseed = 0',
+    ]
+    for head in heads:
+        labels = ", ".join(f'"{label}"' for label in head.labels)
+        lines.append(f'[[heads]]\nname = "{head.name}"\nrole = "{head.role}"\nlabels = [{labels}]')
+    (folder / "bundle.toml").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def write_tiny_pipeline(folder: Path, *, address: str = "tcp://127.0.0.1:*") -> Path:
+    """A pipeline file with the tiny bundle beside it."""
+    write_tiny_bundle(folder / "tiny")
+    file = folder / "tiny.toml"
+    file.write_text(f'name = "tiny"\n[[bundles]]\npath = "tiny"\n[publish]\naddress = "{address}"\n')
+    return file
+
+
+def _network(heads: Sequence[Head], size: int) -> bytes:
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats"], ["mean"], axes=[1, 2], keepdims=0),
+    ]
+    constants = []
+    for head in heads:
+        slope, bias = weights(head)
+        constants += [
+            numpy_helper.from_array(slope, f"{head.name}.w"),
+            numpy_helper.from_array(bias, f"{head.name}.b"),
+        ]
+        nodes.append(helper.make_node("Gemm", ["mean", f"{head.name}.w", f"{head.name}.b"], [head.name]))
+    outputs = [
+        helper.make_tensor_value_info(h.name, TensorProto.FLOAT, ["batch", len(h.labels)]) for h in heads
+    ]
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", size, size, 3])
+    graph = helper.make_graph(nodes, "tiny", [pixels], outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    serialized: bytes = model.SerializeToString()
+    return serialized
