@@ -39,7 +39,7 @@ _GRADES: Final[tuple[Colour, ...]] = ((47, 143, 104), (201, 150, 20), (222, 104,
 """MES 0 to 3. The digit always stands by the colour: one man in twelve does not see the difference."""
 
 _MARGIN, _GAP, _TILE, _PHOTO, _TEXT = 52, 26, 388, 292, 128
-_HEADER, _STRIP, _FOOTER = 122, 74, 74
+_HEADER, _STRIP, _LEGEND, _FOOTER = 122, 74, 62, 74
 _COLUMNS = (3, 4)
 """Fewest and most tiles side by side."""
 
@@ -107,7 +107,7 @@ def draw_contact_sheet(
     columns = min(max(len(shown), _COLUMNS[0]), _COLUMNS[1])
     rows = max(-(-len(shown) // columns), 1)
     width = 2 * _MARGIN + columns * _TILE + (columns - 1) * _GAP
-    top = _HEADER + _STRIP + _MARGIN
+    top = _HEADER + _STRIP + _LEGEND
     height = top + rows * (_PHOTO + _TEXT) + (rows - 1) * _GAP + _FOOTER
     sheet = np.full((height, width, 3), _PAPER, np.uint8)
     _draw_header(sheet, caption, len(segments), len(shown))
@@ -139,21 +139,18 @@ def _draw_header(sheet: Pixels, caption: Caption, segments: int, shown: int) -> 
     room = sheet.shape[1] - 2 * _MARGIN
     _write(sheet, _fit(caption.title, 38, room, bold=True), (_MARGIN, 74), 38, _INK, bold=True)
     facts = caption.facts if shown == segments else f"{caption.facts}; the {shown} longest are shown"
-    legend = _draw_legend(sheet)
-    _write(sheet, _fit(facts, 20, legend - 2 * _MARGIN), (_MARGIN, 112), 20, _SOFT)
+    _write(sheet, _fit(facts, 20, room), (_MARGIN, 112), 20, _SOFT)
+    _draw_legend(sheet)
 
 
-def _draw_legend(sheet: Pixels) -> int:
-    """Colours and their meaning, flush right; returns where it begins."""
-    x: int = sheet.shape[1] - _MARGIN
+def _draw_legend(sheet: Pixels) -> None:
+    """Colours and their meaning, below the time line."""
+    x, y = _MARGIN, _HEADER + _STRIP + 30
     entries: list[tuple[str, Colour]] = [(f"MES {grade}", colour) for grade, colour in enumerate(_GRADES)]
-    for label, colour in reversed([*entries, ("not assessable", _GREY), ("outside", _PALE)]):
-        x -= _width(label, 17)
-        _write(sheet, label, (x, 111), 17, _SOFT)
-        x -= 22
-        _pill(sheet, (x, 97), (15, 15), colour, radius=4)
-        x -= 20
-    return x
+    for label, colour in [*entries, ("not assessable", _GREY), ("outside", _PALE)]:
+        _pill(sheet, (x, y - 14), (15, 15), colour, radius=4)
+        _write(sheet, label, (x + 22, y), 17, _SOFT)
+        x += 22 + _width(label, 17) + 22
 
 
 def _draw_strip(sheet: Pixels, segments: Sequence[SegmentMessage], stream_s: float) -> None:

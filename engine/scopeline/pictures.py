@@ -20,6 +20,7 @@ from scopeline.picture import Pixels
 from scopeline.replace_file import replace_file
 from scopeline.summary import Summary
 from scopeline.tally import Shot, Tally
+from scopeline.wire import NOTICE
 
 CONTACT_SHEET: Final = "contact_sheet.jpg"
 FIELD: Final = "field.jpg"
@@ -70,7 +71,7 @@ def draw_field_sketch(pixels: Pixels, shot: Shot, view: View | None) -> Pixels:
     legend = np.full((84, size[0], 3), 244, np.uint8)
     lines = (
         f"{field.shape}, {width} x {height} of {field.signal_width} x {field.signal_height} pixels, "
-        f"at {clock(shot.time_s)}",
+        f"at {clock(shot.time_s)}; {NOTICE}",
         "green: field of view   blue: what the network sees   beyond the field: blanked here",
     )
     for row, line in enumerate(lines):

@@ -96,8 +96,12 @@ class Tally:
         whether they are from outside the body.
         """
         numbers, times = self._judged
+        outside = [(s.start_s, s.end_s) for s in self._segments.values() if s.location == OUTSIDE]
         middle = bisect_left(times, self.stream_s / 2)
         for place in sorted(range(len(numbers)), key=lambda at: abs(at - middle)):
+            # An operator's mark can put a stretch outside that the networks took for the inside.
+            if any(start_s <= times[place] <= end_s for start_s, end_s in outside):
+                continue
             shot = self._shot(numbers[place], times[place])
             if shot is not None:
                 return shot
