@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -225,6 +227,22 @@ def test_control_c_leaves_with_success() -> None:
     assert (process.returncode, errors) == (0, "")
 
 
+def test_on_a_terminal_it_draws_until_control_c_and_gives_the_screen_back() -> None:
+    script = Script()
+    ours, theirs = pty.openpty()
+    with publishing(ANY_PORT) as sink, command("--connect", sink.address, terminal=theirs) as process:
+        os.close(theirs)
+        assert sink.wait_for_subscriber(PATIENCE_S)
+        screen = _read_until(ours, "waiting for an engine")
+        sink.publish(script.frame(segment=segment_now()))
+        screen += _read_until(ours, "joined a running engine")
+        process.send_signal(signal.SIGINT)
+        screen += _read_until(ours, "\x1b[?1049l")
+        assert process.wait(PATIENCE_S) == 0
+    os.close(ours)
+    assert "\x1b[?1049h" in screen  # the alternate screen, so that nothing of the user's is overwritten
+
+
 def test_without_a_terminal_it_says_what_to_use() -> None:
     app = Typer()
     app.command()(watch)
@@ -233,14 +251,22 @@ def test_without_a_terminal_it_says_what_to_use() -> None:
     assert "--once" in result.output
 
 
-def command(*arguments: str) -> subprocess.Popen[str]:
+def command(*arguments: str, terminal: int = subprocess.PIPE) -> subprocess.Popen[str]:
     """`scopeline watch` without the other commands, which have requirements of their own."""
     code = "import typer; from scopeline.commands.watch import watch; typer.run(watch)"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "80", "LINES": "24"}
+    size = {"COLUMNS": "80", "LINES": "24", "TERM": "xterm-256color"}
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
-        env=environment,
-        stdout=subprocess.PIPE,
+        env=os.environ | size | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=terminal,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def _read_until(terminal: int, wanted: str) -> str:
+    text = ""
+    while wanted not in text:
+        assert select.select([terminal], [], [], PATIENCE_S)[0], f"{wanted!r} never came, but {text[-500:]!r}"
+        text += os.read(terminal, 65536).decode(errors="replace")
+    return text
