@@ -239,7 +239,7 @@ def _masked(resizer: Resizer, placement: Placement, field: FieldOfView) -> Rende
     part = np.zeros((height, width), np.uint8)
     cut = mask[row : row + height, column : column + width]
     part[: cut.shape[0], : cut.shape[1]] = cut
-    inside = cv2.erode(part, np.ones((3, 3), np.uint8))  # the rim's mixed pixels would still show the shape
+    inside = cv2.erode(part, np.ones((5, 5), np.uint8))  # the rim's mixed pixels would still show the shape
     outside = inside == 0
 
     def render(picture: Picture, out: Pixels) -> None:

@@ -17,11 +17,14 @@ from scopeline.field_of_view import FieldOfView, Points, Shape
 from scopeline.overlay import Box, Grey, Mask, Overlay, OverlayKind, find_black_boxes, find_scope_guide
 from scopeline.picture import Pixels
 
-OVERVIEW_LINES = 360
-"""Largest height of an overview. Finer gains nothing: half a line of 360 is 0.3 % of the field's height."""
+OVERVIEW_LINES = 240
+"""Largest height of an overview. Finer costs more than it tells: half a line of 240 is 0.2 % of the height."""
 
 _DARKEST, _BRIGHTEST = 16, 30
 _OVER_BACKGROUND = 11
+_SPILL = 0.4
+"""A pixel that the field covers by a tenth is already bright, so on average every side comes out this much too
+far, in overview pixels."""
 _LEAST_AREA = 0.03
 """A smaller bright patch (text, an icon, a lamp in the dark) is no field."""
 _OCCUPANCY = 0.2
@@ -31,6 +34,8 @@ _DRAWS = 64
 _TOLERANCE = 0.015
 _INLIERS = 0.6
 _ARC_DEG = 120
+_BEYOND = 0.003
+_CUT_LIT = 0.35
 _FULL = 0.97
 _SQUARE_CORNERS = 0.985
 
@@ -48,20 +53,41 @@ class Estimate:
     circle: tuple[float, float, float] | None = None
     outline: Points = ()
 
+    @property
+    def area(self) -> float:
+        """Of the outline, or of the box of a shape that has none, in overview pixels."""
+        if not self.outline:
+            return self.box[2] * self.box[3]
+        return float(cv2.contourArea(np.array(self.outline, np.float32)))
+
     def field(
         self, number: int, overview: tuple[int, int], signal: tuple[int, int], overlays: tuple[Overlay, ...]
     ) -> FieldOfView:
         """The same geometry in signal pixels, as a field with that number. Sizes are (width, height)."""
         across, down = signal[0] / overview[0], signal[1] / overview[1]
-        x0, y0 = max(0, round(self.box[0] * across)), max(0, round(self.box[1] * down))
-        x1 = min(signal[0], round((self.box[0] + self.box[2]) * across))
-        y1 = min(signal[1], round((self.box[1] + self.box[3]) * down))
-        circle = self.circle and (self.circle[0] * across, self.circle[1] * down, self.circle[2] * down)
+        left, top, right, bottom = _without_spill(self.box, overview)
+        x0, y0, x1, y1 = round(left * across), round(top * down), round(right * across), round(bottom * down)
+        circle = self.circle and (
+            self.circle[0] * across, self.circle[1] * down, (self.circle[2] - _SPILL) * down
+        )  # fmt: skip
         return FieldOfView(
             id=number, shape=self.shape, x=x0, y=y0, width=max(1, x1 - x0), height=max(1, y1 - y0),
             signal_width=signal[0], signal_height=signal[1], overlays=overlays, circle=circle,
             outline=tuple((x * across, y * down) for x, y in self.outline),
         )  # fmt: skip
+
+
+def _without_spill(
+    box: tuple[float, float, float, float], overview: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a box less the spill, except at the signal's own edge."""
+    right, bottom = box[0] + box[2], box[1] + box[3]
+    return (
+        box[0] + _SPILL if box[0] > 0 else 0.0,
+        box[1] + _SPILL if box[1] > 0 else 0.0,
+        right - _SPILL if right < overview[0] else float(overview[0]),
+        bottom - _SPILL if bottom < overview[1] else float(overview[1]),
+    )
 
 
 def overview_size(width: int, height: int) -> tuple[int, int]:
@@ -132,10 +158,10 @@ def estimate_field(bright: Grey, guide: Box | None = None) -> Estimate | None:
     if region is None:
         return None
     height, width = region.shape
-    x0, y0, x1, y1 = _occupied(region)
+    x0, y0, x1, y1 = _occupied(region, guide)
     region[:y0], region[y1:], region[:, :x0], region[:, x1:] = 0, 0, 0, 0
     circle = _fit_circle(_rim_points(region, (x0, y0, x1, y1), guide))
-    if circle is not None:
+    if circle is not None and _holds(circle, region):
         return _round_estimate(region, circle, guide)
     if guide is not None:
         x, y, w, h = guide  # it hides a corner that the hull would otherwise cut off
@@ -154,7 +180,7 @@ def _bright_region(bright: Grey, guide: Box | None) -> NDArray[np.uint8] | None:
     if guide is not None:
         x, y, w, h = guide
         mask[max(0, y - 1) : y + h + 1, max(0, x - 1) : x + w + 1] = 0
-    size = max(3, round(9 * bright.shape[0] / OVERVIEW_LINES)) | 1
+    size = max(3, bright.shape[0] // 40) | 1
     opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((size, size), np.uint8))
     # Nothing thinner than the square is left, so half the size finds the same components in a quarter of the
     # time.
@@ -174,12 +200,25 @@ def _bright_region(bright: Grey, guide: Box | None) -> NDArray[np.uint8] | None:
     return np.asarray(cv2.bitwise_and(mask, near), np.uint8)
 
 
-def _occupied(region: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+def _occupied(region: NDArray[np.uint8], guide: Box | None) -> tuple[int, int, int, int]:
     """First and past-the-last column and row that are occupied at least 20 % as far as the fullest one."""
     across, down = _line_sums(region, 0), _line_sums(region, 1)
+    if guide is not None:
+        # Lines that the display half hides are judged by the half that shows.
+        x, y, w, h = guide
+        across[x : x + w] *= _whole_to_seen(down, y, h)
+        down[y : y + h] *= _whole_to_seen(_line_sums(region, 0), x, w)
     columns = np.flatnonzero(across >= _OCCUPANCY * across.max())
     rows = np.flatnonzero(down >= _OCCUPANCY * down.max())
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _whole_to_seen(lines: NDArray[np.float64], start: int, length: int) -> float:
+    """How much longer the region is along an axis than its part outside a hidden stretch; 3 at most."""
+    lit = np.flatnonzero(lines)
+    first, last = int(lit[0]), int(lit[-1]) + 1
+    hidden = max(0, min(start + length, last) - max(start, first))
+    return (last - first) / max(last - first - hidden, (last - first) / 3)
 
 
 def _rim_points(region: NDArray[np.uint8], sides: tuple[int, int, int, int], guide: Box | None) -> Curve:
@@ -236,6 +275,20 @@ def _fit_circle(points: Curve) -> tuple[float, float, float] | None:
     return (centre_x, centre_y, radius) if _arc_deg(points[inliers], centre_x, centre_y) >= _ARC_DEG else None
 
 
+def _holds(circle: tuple[float, float, float], region: NDArray[np.uint8]) -> bool:
+    """Whether no light lies beyond the disc: shadows take light away, only another shape puts it there."""
+    beyond = cv2.countNonZero(region & (1 - _disc(circle, region.shape, 1 + _TOLERANCE)))
+    return beyond <= _BEYOND * cv2.countNonZero(region)
+
+
+def _disc(circle: tuple[float, float, float], size: tuple[int, ...], grown: float = 1.0) -> NDArray[np.uint8]:
+    """(h, w) uint8 of 0 and 1."""
+    disc = np.zeros(size, np.uint8)
+    centre = (round((circle[0] - 0.5) * 16), round((circle[1] - 0.5) * 16))
+    cv2.circle(disc, centre, round(circle[2] * grown * 16), 1, -1, shift=4)
+    return disc
+
+
 def _circles_through(a: Curve, b: Curve, c: Curve) -> tuple[Curve, NDArray[np.float64]]:
     """Centres (N, 2) and radii (N,) of circles through three points each; radius 0 for points on a line."""
     ab, ac = b - a, c - a
@@ -266,9 +319,7 @@ def _round_estimate(
     region: NDArray[np.uint8], circle: tuple[float, float, float], guide: Box | None
 ) -> Estimate:
     centre_x, centre_y, radius = circle
-    disc = np.zeros_like(region)
-    centre = (round((centre_x - 0.5) * 16), round((centre_y - 0.5) * 16))
-    cv2.circle(disc, centre, round(radius * 16), 1, -1, shift=4)
+    disc = _disc(circle, region.shape)
     if guide is not None:
         disc[guide[1] : guide[1] + guide[3], guide[0] : guide[0] + guide[2]] = 0
     seen = region & disc
@@ -292,21 +343,29 @@ def _flat_cuts(
 
     A cut is a step from empty to full lines; a shadow at the rim is not.
     """
-    filled = np.where(expected > 0.2 * radius, seen / np.maximum(expected, 1.0), 0.0)
+    # NaN where the display hides the line, or the disc is too narrow there to tell.
+    filled = np.where(expected > 0.2 * radius, seen / np.maximum(expected, 1.0), np.nan)
     start, end = max(0.0, centre - radius), min(float(len(seen)), centre + radius)
-    full = np.flatnonzero(filled >= 0.5)
-    if len(full) == 0:
+    lit = np.flatnonzero(filled >= _CUT_LIT)
+    if len(lit) == 0:
         return start, end
-    first, last = int(full[0]), int(full[-1]) + 1
-    if first - start > 0.025 * radius and _is_step(filled[max(0, first - 5) : first + 6]):
+    first, last = int(lit[0]), int(lit[-1]) + 1
+    # At its own rim a disc's lines are short and the fit's error shows; at the signal's edge they are long.
+    least_start = 0.025 * radius if centre > radius else 1.0
+    least_end = 0.025 * radius if centre + radius < len(seen) else 1.0
+    if first - start > least_start and _is_step(filled[:first], filled[first:]):
         start = float(first)
-    if end - last > 0.025 * radius and _is_step(filled[max(0, last - 6) : last + 5][::-1]):
+    if end - last > least_end and _is_step(filled[last:][::-1], filled[:last][::-1]):
         end = float(last)
     return start, end
 
 
-def _is_step(filled: NDArray[np.float64]) -> bool:
-    return bool(filled[0] < 0.15 and filled[-1] > 0.8)
+def _is_step(before: NDArray[np.float64], after: NDArray[np.float64]) -> bool:
+    """Whether lines turn from empty to lit within two, and stay as lit as they begin; a shadow comes slowly."""
+    empty = before[-7:][~np.isnan(before[-7:])]
+    if len(empty) < 2 or len(after) < 7 or empty[:-1].max() > 0.1 or np.isnan(after[1:7]).any():
+        return False
+    return bool(after[1] >= 0.7 * after[1:7].max())
 
 
 def _polygon_estimate(

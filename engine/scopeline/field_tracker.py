@@ -183,7 +183,7 @@ class FieldTracker:
     def _refine(self, estimate: Estimate, time_s: float) -> FieldEvent | None:
         """Light beyond the lock, in the same place time after time, means that a shadow bit into it."""
         locked = self._locked
-        if locked is not None and _contains(estimate, locked) and box_iou(estimate.box, locked.box) < _AGREE:
+        if locked is not None and _contains(estimate, locked) and locked.area < _AGREE * estimate.area:
             if self._follow(estimate) >= _GIVE_UP_AFTER:
                 return self._lock(estimate, time_s)
         else:

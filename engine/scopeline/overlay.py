@@ -179,12 +179,14 @@ def find_black_boxes(bright: Grey, region: Mask) -> list[Box]:
             remains.
         region: (H, W) where the field would be if nothing covered it.
     """
-    dark = ((bright < _BLACK_LEVEL) & region).astype(np.uint8)
-    field_area = np.count_nonzero(region)
-    if np.count_nonzero(dark) < _BLACK_AREA[0] * field_area:
+    dark = cv2.bitwise_and(cv2.inRange(bright, 0, _BLACK_LEVEL - 1), region.view(np.uint8))
+    field_area = cv2.countNonZero(region.view(np.uint8))
+    if cv2.countNonZero(dark) < _BLACK_AREA[0] * field_area:
         return []
     size = max(3, bright.shape[0] // 25) | 1
     opened = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((size, size), np.uint8))
+    if cv2.countNonZero(opened) < _BLACK_AREA[0] * field_area:
+        return []
     _, labels, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
     boxes: list[tuple[int, Box]] = []
     for label, (x, y, w, h, area) in enumerate(stats[1:].tolist(), start=1):
