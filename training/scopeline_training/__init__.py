@@ -1,0 +1,1 @@
+"""Scopeline's training: data, networks, fitting, honest figures, bundles. Needs `scopeline[training]`."""

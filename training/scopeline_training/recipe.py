@@ -1,0 +1,101 @@
+"""Recipe: one experiment on one screen. TOML in, frozen structs out; an unknown key is an error that says where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from scopeline.bundle import Role
+from scopeline.crop import CropKind
+from scopeline.errors import ConfigError
+
+
+class InputPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the network is shown."""
+
+    size: int = 128
+    """Width and height in pixels."""
+    crop: CropKind = CropKind.INSCRIBED
+
+
+class HeadPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One question to the network."""
+
+    name: str
+    role: Role
+    labels: tuple[str, ...]
+    weight: float = 1.0
+    """Share of this head's loss in the sum."""
+    ordinal_power: float | None = None
+    """Exponent of the class-distance loss for ordered labels; plain cross-entropy if None."""
+
+
+class FitPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the weights are found."""
+
+    epochs: int
+    batch: int = 32
+    peak_rate: float = 3e-3
+    weight_decay: float = 0.02
+    spoilt_share: float = 0.35
+    """Share of the clean pictures that are degraded on the fly and taught as bad."""
+    ema_decay: float = 0.99
+    """Of the running average of weights that is shipped."""
+
+
+class SyntheticData(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="synthetic"
+):
+    """Frames of simulated procedures; see `scopeline_training.synthetic`."""
+
+    procedures: int
+    frames_per_procedure: int
+    scenes: int
+    """Still scenes beside the procedures, each of another wall."""
+    encoded_procedures: int
+    """How many of the procedures go through an H.264 encoder first."""
+    held_out_procedures: int
+    """More procedures, never trained on: half fit the temperatures, half give the card's figures."""
+    first_seed: int
+
+
+class ColonData(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="colon"
+):
+    """Openly licensed colon images; see `scopeline_training.colon`."""
+
+    licences: tuple[str, ...]
+    """Licences a file of the manifest may have."""
+    outside_pictures: int
+    folds: int
+    fold_epochs: int
+    """Epochs of each cross-validation fold."""
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole experiment."""
+
+    name: str
+    version: str
+    licence: str
+    notice: str
+    seed: int
+    input: InputPlan
+    heads: tuple[HeadPlan, ...]
+    data: SyntheticData | ColonData
+    fit: FitPlan
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a TOML file.
+
+    Raises:
+        ConfigError: the file is missing or wrong; the message says where.
+    """
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Recipe)
+    except OSError as error:
+        raise ConfigError(f"{path}: wanted a recipe, cannot read it ({error.strerror})") from error
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path}: not a recipe: {error}") from error

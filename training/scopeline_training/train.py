@@ -1,0 +1,98 @@
+"""Train: from a recipe to a bundle. Reads top to bottom."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import cv2
+import msgspec
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+import scopeline.simulation
+from scopeline_training import synthetic
+from scopeline_training.bundle_writer import Provenance, write_bundle
+from scopeline_training.card import write_card
+from scopeline_training.colon import train_colon
+from scopeline_training.evaluation import fit_temperatures, report_heads
+from scopeline_training.examples import Examples
+from scopeline_training.fit import fit, predict
+from scopeline_training.network import Network
+from scopeline_training.recipe import ColonData, Recipe, SyntheticData, read_recipe
+
+
+def run(recipe: Path, out: Path) -> None:
+    """Trains what a recipe describes and writes the bundle folder `out`.
+
+    Runs on one core: small networks gain little from more, and the machine may be shared.
+
+    Raises:
+        ConfigError: the recipe is wrong or its data is not there.
+    """
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    plan = read_recipe(recipe)
+    with _progress() as progress:
+        match plan.data:
+            case SyntheticData():
+                _train_synthetic(recipe, plan, plan.data, out, progress)
+            case ColonData():
+                train_colon(recipe, plan, plan.data, out, progress)
+    Console().print(f"wrote the bundle [bold]{out}[/]")
+
+
+def _train_synthetic(path: Path, recipe: Recipe, data: SyntheticData, out: Path, progress: Progress) -> None:
+    total = data.procedures + data.scenes + data.held_out_procedures
+    painting = progress.add_task("painting procedures", total=total, note="")
+    examples = synthetic.training_examples(
+        data, recipe.input, recipe.seed, lambda: progress.advance(painting)
+    )
+    held_out = synthetic.held_out_examples(data, recipe.input, lambda: progress.advance(painting))
+    network = _fit(examples, recipe, progress)
+    logits = predict(network, held_out.pixels)
+    halves = held_out.groups % 2 == 0  # procedures alternate
+    temperatures = fit_temperatures(
+        {head: each[halves] for head, each in logits.items()}, held_out.take(halves)
+    )
+    tested = report_heads(
+        recipe.heads,
+        {head: each[~halves] for head, each in logits.items()},
+        held_out.take(~halves),
+        temperatures,
+    )
+    provenance = Provenance(
+        recipe=str(path),
+        data=f"{len(examples)} frames of {data.procedures} simulated procedures (seeds {data.first_seed} on) and "
+        f"{data.scenes} scenes; no patient data",
+        data_sha256=_generator_hash(data),
+    )
+    sections = {"Figures on procedures that were not trained on": tested}
+    card = write_card(path.with_suffix(".card.md"), recipe, network, provenance, sections)
+    write_bundle(out, network, recipe, temperatures=temperatures, provenance=provenance, card=card)
+
+
+def _fit(examples: Examples, recipe: Recipe, progress: Progress) -> Network:
+    task = progress.add_task("fitting", total=recipe.fit.epochs, note="")
+    return fit(
+        examples, recipe.heads, recipe.fit, seed=recipe.seed,
+        report=lambda epoch, loss: progress.update(task, completed=epoch, note=f"loss {loss:.3f}"),
+    )  # fmt: skip
+
+
+def _generator_hash(data: SyntheticData) -> str:
+    """Hash of everything the synthetic data follows from: the generator's source and the recipe's settings."""
+    folder = Path(scopeline.simulation.__file__).parent
+    sources = [*sorted(folder.glob("*.py")), Path(synthetic.__file__)]
+    digest = hashlib.sha256(msgspec.json.encode(data))
+    for source in sources:
+        digest.update(source.name.encode() + source.read_bytes())
+    return digest.hexdigest()
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.fields[note]}"), TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
