@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated
 
 import typer
@@ -54,11 +54,28 @@ def _add_entry_points(app: typer.Typer) -> None:
         if group and group not in groups:
             groups[group] = typer.Typer(no_args_is_help=True, help=_GROUP_HELP.get(group))
             app.add_typer(groups[group], name=group)
+        (groups[group] if group else app).command(name, epilog=_EPILOG)(_load(entry))
+
+
+def _load(entry: EntryPoint) -> Callable[..., None]:
+    """The command behind an entry point; one that cannot be imported must not take the others with it."""
+    try:
         command: Callable[..., None] = entry.load()
-        (groups[group] if group else app).command(name, epilog=_EPILOG)(command)
+    except ImportError as error:
+        reason = f"the command is offered by {entry.value}, which cannot be imported: {error}"
+
+        def unavailable() -> None:
+            raise ConfigError(reason)
+
+        unavailable.__doc__ = "Not available here; call it to see why."
+        return unavailable
+    return command
 
 
-_GROUP_HELP = {"evaluate": "Measure a part of Scopeline against known truth and print the figures."}
+_GROUP_HELP = {
+    "bench": "Measure cost, memory and what a slow subscriber does.",
+    "evaluate": "Measure a part of Scopeline against known truth and print the figures.",
+}
 
 
 def _show_version(asked: bool) -> None:
