@@ -44,7 +44,7 @@ class ClipPlan:
         return f"v{_VERSION}-{size}-{self.frames}of{self.loop}.mp4"
 
 
-FULL_HD = ClipPlan(1920, 1080, 30, 1000, 12.0)
+FULL_HD = ClipPlan(1920, 1080, 60, 1000, 12.0)
 SMALL = ClipPlan(640, 480, 25, 10_000, 2.5, screen="sd-octagon")
 
 
@@ -108,7 +108,7 @@ def _repeat(loop: Path, path: Path, plan: ClipPlan) -> None:
 def _append(source: InputContainer, output: OutputContainer, plan: ClipPlan, before: int) -> int:
     origin = source.streams.video[0]
     stream = output.streams.video[0] if output.streams.video else output.add_stream_from_template(origin)
-    shift = round(Fraction(before, plan.fps) / origin.time_base)
+    shift = round(Fraction(before, plan.fps) / (origin.time_base or Fraction(1, plan.fps)))
     count = 0
     for packet in source.demux(origin):
         if packet.dts is None or packet.pts is None or before + count >= plan.frames:

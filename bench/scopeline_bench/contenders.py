@@ -100,7 +100,9 @@ def find_field(clip: str) -> FieldOfView:
                 break
     finally:
         source.close()
-    raise SourceError(f"{source.name}: wanted a clip with a field of view, found none in its first half minute")
+    raise SourceError(
+        f"{source.name}: wanted a clip with a field of view, found none in its first half minute"
+    )
 
 
 def find_box(clip: str, bundle: str) -> tuple[int, int, int, int]:
@@ -151,10 +153,14 @@ def bare_resize(job: Job) -> Spent:
         start_ns = time.thread_time_ns()
         graph.vpush(picture)
         plane = graph.vpull().planes[0]
-        np.copyto(out, np.frombuffer(plane, np.uint8).reshape(wanted.height, -1)[:, : wanted.width * 3])
+        np.copyto(
+            out, np.frombuffer(memoryview(plane), np.uint8).reshape(wanted.height, -1)[:, : wanted.width * 3]
+        )
         spent_ns += time.thread_time_ns() - start_ns
         frames += 1
-    return Spent(frames=frames, user_s=spent_ns / 1e9, system_s=0, wall_s=spent_ns / 1e9, switches=0, judged=0)
+    return Spent(
+        frames=frames, user_s=spent_ns / 1e9, system_s=0, wall_s=spent_ns / 1e9, switches=0, judged=0
+    )
 
 
 def bare_inference(job: Job, frames: int) -> Spent:

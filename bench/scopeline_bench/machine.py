@@ -11,7 +11,16 @@ from pathlib import Path
 
 import msgspec
 
-_PACKAGES = ("scopeline", "av", "numpy", "opencv-python-headless", "onnxruntime", "openvino", "pyzmq", "msgspec")
+_PACKAGES = (
+    "scopeline",
+    "av",
+    "numpy",
+    "opencv-python-headless",
+    "onnxruntime",
+    "openvino",
+    "pyzmq",
+    "msgspec",
+)
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

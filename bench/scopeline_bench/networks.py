@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -76,14 +77,14 @@ class _Graph:
         self.weights: list[onnx.TensorProto] = []
         self._rng = np.random.default_rng(0)
 
-    def add(self, kind: str, inputs: list[str], output: str | None = None, **attributes: object) -> str:
+    def add(self, kind: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
         name = output or f"t{len(self.nodes)}"
         self.nodes.append(make.make_node(kind, inputs, [name], **attributes))
         return name
 
-    def constant(self, values: NDArray[np.float32]) -> str:
+    def constant(self, values: NDArray[Any]) -> str:
         name = f"w{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
+        self.weights.append(numpy_helper.from_array(np.asarray(values, np.float32), name))
         return name
 
     def convolve(
@@ -97,7 +98,7 @@ class _Graph:
         y = self.add("Conv", inputs, kernel_shape=[size, size], strides=[stride] * 2, pads=pads, group=groups)
         if not relu:
             return y
-        return self.add("Clip", [y, self.constant(np.float32(0)), self.constant(np.float32(6))])
+        return self.add("Clip", [y, self.constant(np.array(0)), self.constant(np.array(6))])
 
     def bottleneck(self, x: str, channels_in: int, channels: int, *, expansion: int, stride: int) -> str:
         wide = channels_in * expansion
@@ -187,7 +188,9 @@ def _normalisation(start: onnx.ModelProto) -> tuple[NDArray[np.float32], NDArray
         return answer
 
     offset = shown(0)[:, :1, :1]
-    scale = (shown(255)[:, :1, :1] - offset) / 255
+    scale = (shown(255)[:, :1, :1] - offset) / np.float32(255)
     if not np.allclose(shown(100), 100 * scale + offset, atol=1e-3):
-        raise ValueError("before its first convolution the network does more than scale and shift each channel")
+        raise ValueError(
+            "before its first convolution the network does more than scale and shift each channel"
+        )
     return scale, offset

@@ -64,7 +64,9 @@ def describe(machine: Machine, load_after: float) -> str:
     )
 
 
-def save(name: str, folder: Path, machine: Machine, tables: Sequence[Rows], notes: Sequence[str], figures: Any) -> Path:
+def save(
+    name: str, folder: Path, machine: Machine, tables: Sequence[Rows], notes: Sequence[str], figures: Any
+) -> Path:
     """Write `<folder>/<date>-<commit>/<name>.json` and `.md`; returns the folder that was written to.
 
     Args:

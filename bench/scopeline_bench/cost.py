@@ -1,0 +1,224 @@
+"""`scopeline bench cost`: processor time per frame, against the plain loop and against the floor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from scopeline.errors import BackendError
+from scopeline.shipped import shipped_pipelines
+from scopeline_bench.clip import FULL_HD, ClipPlan, cache_folder, clip
+from scopeline_bench.contenders import (
+    Job,
+    Spent,
+    bare_decode,
+    bare_inference,
+    bare_resize,
+    find_box,
+    plain_loop,
+    scopeline,
+)
+from scopeline_bench.machine import Machine, load, this_machine
+from scopeline_bench.networks import float_twin, write_reference_bundle
+from scopeline_bench.own_process import measured
+from scopeline_bench.report import Rows, Spread, describe, save, spread
+
+AGAINST_PLAIN, AGAINST_FLOOR = 0.80, 1.10
+"""Targets: at most this share of the plain loop's processor time, and of the floor's."""
+MOBILENET_V2 = "mobilenet_v2"
+_PLAIN, _DECODE, _RESIZE, _INFER, _ENGINE = "plain loop", "decode", "crop and scale", "inference", "scopeline"
+_FLOOR = (_DECODE, _RESIZE, _INFER)
+
+Work = Callable[[], Spent]
+
+
+class Costs(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured, round by round."""
+
+    clip: str
+    bundle: str
+    box: tuple[int, int, int, int]
+    spent: dict[str, list[Spent]]
+    """By contender; a contender that cannot run on this machine is not here."""
+    refused: dict[str, str]
+    """Why a contender could not run."""
+    loads: list[float]
+    """Load average of the last minute at the end of each round, the contenders' own among it."""
+
+    def per_1000(self, name: str) -> list[float]:
+        """Processor seconds per 1000 frames, by round."""
+        return [spent.cpu_s_per_1000 for spent in self.spent[name]]
+
+    @property
+    def floor(self) -> list[float]:
+        return [sum(parts) for parts in zip(*(self.per_1000(name) for name in _FLOOR), strict=True)]
+
+    @property
+    def against_plain(self) -> Spread:
+        """Scopeline over plain loop, each round with itself: what disturbs one disturbs the other."""
+        return _ratio(self.per_1000(_ENGINE), self.per_1000(_PLAIN))
+
+    @property
+    def against_floor(self) -> Spread:
+        return _ratio(self.per_1000(_ENGINE), self.floor)
+
+
+def cost(
+    frames: Annotated[int, typer.Option(help="Frames of the clip.", min=100)] = FULL_HD.frames,
+    rounds: Annotated[int, typer.Option(help="How often each contender is run; they take turns.", min=1)] = 5,
+    bundle: Annotated[
+        str,
+        typer.Option(
+            help=f"Bundle folder, the name of one that ships, or '{MOBILENET_V2}' (random weights)."
+        ),
+    ] = "colon",
+    fps: Annotated[int, typer.Option(help="Frame rate of the clip.", min=5)] = FULL_HD.fps,
+    mbit_s: Annotated[
+        float, typer.Option(help="Bit rate of the clip; decoding costs by the bit.")
+    ] = FULL_HD.mbit_s,
+    out: Annotated[Path | None, typer.Option(help="Folder for a dated folder of results.")] = None,
+) -> None:
+    """Measure processor time per 1000 frames of a 1080p H.264 recording.
+
+    Scopeline in recorded mode, with all it does, against the loop one writes first (PyAV to RGB, crop, resize,
+    normalise, infer) and against the floor: bare decoding, cropping and inference, each alone. Same clip, crop,
+    network, runtime and one thread each. Ends with 1 when a target is missed.
+    """
+    console = Console()
+    machine = this_machine()
+    plan = replace(FULL_HD, frames=frames, fps=fps, mbit_s=mbit_s)
+    with _progress(console) as progress:
+        path = _clip(plan, progress)
+        costs = measure_costs(path, _bundle(bundle), rounds, progress)
+    tables, notes = [cost_table(costs), ratio_table(costs)], _notes(costs, machine)
+    for table in tables:
+        table.show(console)
+    for note in notes:
+        console.print(note, highlight=False)
+    if out is not None:
+        console.print(f"wrote {save('cost', out, machine, tables, notes, costs)}")
+    missed = costs.against_plain.median > AGAINST_PLAIN or costs.against_floor.median > AGAINST_FLOOR
+    raise typer.Exit(1 if missed else 0)
+
+
+def measure_costs(path: Path, bundle: Path, rounds: int, progress: Progress) -> Costs:
+    """Every contender once per round, each in a process of its own, the order turned by one from round to round."""
+    box = measured(find_box, str(path), str(bundle))
+    costs = Costs(clip=path.name, bundle=bundle.name, box=box, spent={}, refused={}, loads=[])
+    contenders = list(_contenders(Job(clip=str(path), bundle=str(bundle), box=box)).items())
+    task = progress.add_task("measuring", total=rounds * len(contenders))
+    for turn in range(rounds):
+        for name, work in contenders[turn % len(contenders) :] + contenders[: turn % len(contenders)]:
+            progress.update(task, description=f"round {turn + 1}, {name}")
+            if name not in costs.refused:
+                _run(costs, name, work)
+            progress.advance(task)
+        costs.loads.append(load())
+    return costs
+
+
+def _run(costs: Costs, name: str, work: Work) -> None:
+    try:
+        costs.spent.setdefault(name, []).append(measured(work))
+    except BackendError as error:
+        costs.refused[name] = str(error)
+        costs.spent.pop(name)
+
+
+def _contenders(job: Job) -> Mapping[str, Work]:
+    twin = float_twin(Path(job.bundle) / "model.onnx", cache_folder() / "twins")
+    contenders: dict[str, Work] = {
+        _PLAIN: partial(plain_loop, job, twin),
+        _DECODE: partial(bare_decode, job),
+        _RESIZE: partial(bare_resize, job),
+        _INFER: partial(bare_inference, job, 500),
+        _ENGINE: partial(scopeline, job),
+        "scopeline, decoder on all cores": partial(
+            scopeline, msgspec.structs.replace(job, decoder_threads=0)
+        ),
+    }
+    for precision in ("fp32", "bf16"):
+        fast = msgspec.structs.replace(job, backend="openvino", precision=precision)
+        contenders[f"scopeline, openvino {precision}"] = partial(scopeline, fast)
+    return contenders
+
+
+def cost_table(costs: Costs) -> Rows:
+    """Processor and wall time by contender."""
+    rows = []
+    for name, spent in costs.spent.items():
+        wall = spread([each.frames / each.wall_s for each in spent])
+        system = spread([each.system_s / (each.user_s + each.system_s) for each in spent])
+        speed = "" if name in _FLOOR[1:] else f"{wall.median:.0f}"
+        rows.append((name, str(spread(costs.per_1000(name))), f"{system.median:.1%}", speed))
+        if name == _INFER:
+            rows.append(("floor: the three above", str(spread(costs.floor)), "", ""))
+    rows.extend((name, "cannot run here", "", "") for name in costs.refused)
+    return Rows(
+        title="processor seconds per 1000 frames, median (lowest-highest)",
+        columns=("contender", "CPU s / 1000", "in the system", "frames/s"),
+        rows=tuple(rows),
+    )
+
+
+def ratio_table(costs: Costs) -> Rows:
+    """The two ratios and their targets."""
+    return Rows(
+        title="ratios, each round with itself",
+        columns=("ratio", "median (lowest-highest)", "target", ""),
+        rows=(
+            _ratio_row("scopeline / plain loop", costs.against_plain, AGAINST_PLAIN),
+            _ratio_row("scopeline / floor", costs.against_floor, AGAINST_FLOOR),
+        ),
+    )
+
+
+def _ratio_row(name: str, found: Spread, target: float) -> tuple[str, str, str, str]:
+    verdict = "reached" if found.median <= target else f"missed by {found.median - target:.2f}"
+    return name, str(found), f"<= {target:.2f}", verdict
+
+
+def _ratio(above: list[float], below: list[float]) -> Spread:
+    return spread([a / b for a, b in zip(above, below, strict=True)])
+
+
+def _notes(costs: Costs, machine: Machine) -> list[str]:
+    _, _, width, height = costs.box
+    judged = min(spent.judged / spent.frames for spent in costs.spent[_ENGINE])
+    frames = costs.spent[_ENGINE][0].frames
+    return [
+        f"Clip {costs.clip}, {frames} frames; bundle {costs.bundle}; network shown {width}x{height} px of the signal.",
+        f"One decoding and one runtime thread, no spinning. Scopeline's network saw {judged:.1%} of the frames; "
+        "the first wait for the field of view, whose search is counted.",
+        f"Load average at the end of the rounds: {', '.join(f'{each:.1f}' for each in costs.loads)}.",
+        *(f"{name}: {why}" for name, why in costs.refused.items()),
+        describe(machine, load()),
+    ]
+
+
+def _bundle(name: str) -> Path:
+    if name == MOBILENET_V2:
+        return write_reference_bundle(cache_folder() / MOBILENET_V2)
+    shipped = shipped_pipelines() / "bundles" / name
+    return shipped if shipped.is_dir() else Path(name)
+
+
+def _clip(plan: ClipPlan, progress: Progress) -> Path:
+    task = progress.add_task("drawing the clip", total=None)
+    path = clip(plan, cache_folder(), lambda done, total: progress.update(task, completed=done, total=total))
+    progress.remove_task(task)
+    return path
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console, transient=True
+    )
