@@ -6,7 +6,7 @@ from scopeline.sources.pace import Pace
 
 
 class ManualPace(Pace):
-    """Waiting takes no time: it moves the clock to the deadline. `busy` plays a consumer that takes its time."""
+    """Waiting takes no time: it moves the clock to the deadline. `busy` plays a slow consumer."""
 
     def __init__(self, now_ns: int = 5_000_000_000) -> None:
         super().__init__()

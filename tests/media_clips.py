@@ -1,7 +1,8 @@
-"""Clips that are encoded on the spot, with the frame number burnt into every picture: planted truth for decoders."""
+"""Clips encoded on the spot, with the frame number burnt into every picture: planted truth for decoders."""
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
@@ -76,21 +77,24 @@ def interlaced(stream: av.VideoStream) -> None:
 
 def write_with_audio(path: Path, *, video: Path | None, cover: bool = False) -> Path:
     """Two seconds of a tone, with the video of another clip or a cover picture beside it, or alone."""
-    with av.open(str(path), "w") as out:
+    with contextlib.ExitStack() as stack:
+        out = stack.enter_context(av.open(str(path), "w"))
         sound = out.add_stream("aac", rate=48000)
         if cover:
             picture = out.add_stream("mjpeg", rate=FPS)
             picture.width, picture.height, picture.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
             picture.disposition = Disposition.attached_pic
+        if video is not None:
+            source = stack.enter_context(av.open(str(video)))
+            copy = out.add_stream_from_template(source.streams.video[0])
+        if cover:
             out.mux(picture.encode(VideoFrame.from_ndarray(numbered_pixels(7), format="rgb24")))
             out.mux(picture.encode())
         if video is not None:
-            with av.open(str(video)) as source:
-                copy = out.add_stream_from_template(source.streams.video[0])
-                for packet in source.demux(source.streams.video[0]):
-                    if packet.dts is not None:
-                        packet.stream = copy
-                        out.mux(packet)
+            for packet in source.demux(source.streams.video[0]):
+                if packet.dts is not None:
+                    packet.stream = copy
+                    out.mux(packet)
         tone = (0.1 * np.sin(np.arange(1024) / 10)).astype(np.float32)[None]
         for block in range(94):
             frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")

@@ -1,4 +1,4 @@
-"""The resizer gives the colours that were planted, whatever the pixel format, at the place that was asked for."""
+"""The resizer gives the colours that were planted, in every pixel format, from the place it was told."""
 
 from __future__ import annotations
 
@@ -8,6 +8,31 @@ from av.video.frame import VideoFrame
 
 from scopeline.picture import Picture, Resizer, picture_from_rgb
 
+FORMATS = (
+    "yuv420p",
+    "yuvj420p",
+    "yuv422p",
+    "yuv444p",
+    "yuv411p",
+    "yuv440p",
+    "nv12",
+    "nv21",
+    "p010le",
+    "yuyv422",
+    "uyvy422",
+    "yuv420p10le",
+    "yuv422p10le",
+    "yuv444p12le",
+    "gbrp",
+    "gbrp10le",
+    "rgb24",
+    "bgr24",
+    "bgra",
+    "rgba",
+    "bgr0",
+    "rgb48le",
+    "yuva420p",
+)
 PATCH, GROUND = (40, 120, 190), (180, 70, 50)
 BT709, BT601 = 1, 5
 LIMITED, FULL = 1, 2
@@ -41,8 +66,7 @@ def flat_yuv(format_name: str, *, colour_space: int, colour_range: int) -> Pictu
 
 @pytest.mark.parametrize(
     "format_name",
-    "yuv420p yuvj420p yuv422p yuv444p yuv411p yuv440p nv12 nv21 p010le yuyv422 uyvy422 yuv420p10le yuv422p10le "
-    "yuv444p12le gbrp gbrp10le rgb24 bgr24 bgra rgba bgr0 rgb48le yuva420p".split(),
+    FORMATS,
 )
 @pytest.mark.parametrize("x", [98, 99])
 def test_a_patch_keeps_its_colour_and_place_in_every_pixel_format(format_name: str, x: int) -> None:

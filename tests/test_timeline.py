@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -72,5 +73,5 @@ def test_time_starts_at_0_and_grows_strictly_whatever_comes_in(
 ) -> None:
     result = times(stamps, nominal_s)
     assert result[:1] in ([], [0.0])
-    assert all(before < after for before, after in zip(result, result[1:], strict=False))
+    assert all(before < after for before, after in itertools.pairwise(result))
     assert all(math.isfinite(time_s) for time_s in result)
