@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import av
 from hypothesis import given
 from hypothesis import strategies as some
-from messages import Script
 
+from messages import Script
 from scopeline.chapters import chapter_title, chapters_webvtt
 from scopeline.wire import SegmentMessage
 
@@ -77,7 +78,7 @@ def test_cues_grow_and_never_overlap_whatever_the_segments(
     cues = _cues(chapters_webvtt(segments))
     assert len(cues) == len(segments)
     assert all(start < end for start, end, _ in cues)
-    assert all(before[1] <= after[0] for before, after in zip(cues, cues[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in pairwise(cues))
 
 
 def test_a_run_without_segments_has_a_valid_file() -> None:

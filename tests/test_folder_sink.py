@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 import zstandard
-from messages import Script, random_frames
 
+from messages import Script, random_frames
 from scopeline.errors import SinkError
 from scopeline.sinks.folder import FolderSink
 from scopeline.wire import Message

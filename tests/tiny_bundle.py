@@ -11,9 +11,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from scopeline.bundle import Head
-
 from fakes import MES, ORGAN, QUALITY
+from scopeline.bundle import Head
 
 HEADS = (QUALITY, ORGAN, MES)
 SIZE = 32

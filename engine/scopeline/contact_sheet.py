@@ -360,23 +360,27 @@ def _pill(
     if width < 1 or height < 1:
         return
     radius = min(radius, width // 2, height // 2)
-    _blend(canvas, at, _rounded(width, height, radius), edge or colour)
-    if edge is not None:
-        inner = _rounded(width - 2, height - 2, max(radius - 1, 0))
-        _blend(canvas, (at[0] + 1, at[1] + 1), inner, colour)
-
-
-def _rounded(width: int, height: int, radius: int) -> NDArray[np.float32]:
-    """(height, width) coverage, 0..1, of a rectangle with round corners."""
-    across = np.maximum(np.abs(np.arange(width) + 0.5 - width / 2) - (width / 2 - radius), 0)
-    down = np.maximum(np.abs(np.arange(height) + 0.5 - height / 2) - (height / 2 - radius), 0)
-    distance = np.hypot(across[None, :], down[:, None])
-    coverage: NDArray[np.float32] = np.clip(radius + 0.5 - distance, 0, 1).astype(np.float32)
-    return coverage
-
-
-def _blend(canvas: Pixels, at: tuple[int, int], coverage: NDArray[np.float32], colour: Colour) -> None:
     x, y = at
-    part = canvas[y : y + coverage.shape[0], x : x + coverage.shape[1]]
-    weight = coverage[: part.shape[0], : part.shape[1], None]
-    part[:] = np.round(part + (np.array(colour, np.float32) - part) * weight)
+    _fill_rounded(canvas[y : y + height, x : x + width], edge or colour, radius)
+    if edge is not None:
+        _fill_rounded(canvas[y + 1 : y + height - 1, x + 1 : x + width - 1], colour, max(radius - 1, 0))
+
+
+def _fill_rounded(part: Pixels, colour: Colour, radius: int) -> None:
+    height, width = part.shape[:2]
+    # OpenCV fills ten times faster than a broadcast assignment of three bytes.
+    cv2.rectangle(part, (0, radius), (width - 1, height - radius - 1), colour, -1)
+    cv2.rectangle(part, (radius, 0), (width - radius - 1, height - 1), colour, -1)
+    if radius == 0:
+        return
+    from_centre = radius - np.arange(radius) - 0.5
+    distance = np.hypot(from_centre[:, None], from_centre[None, :])
+    coverage = np.clip(radius + 0.5 - distance, 0, 1)[..., None]
+    corners = (
+        (part[:radius, :radius], coverage),
+        (part[:radius, -radius:], coverage[:, ::-1]),
+        (part[-radius:, :radius], coverage[::-1]),
+        (part[-radius:, -radius:], coverage[::-1, ::-1]),
+    )
+    for corner, weight in corners:
+        corner[:] = np.round(corner + (np.array(colour) - corner) * weight)
