@@ -156,3 +156,10 @@ def test_a_head_abstains_below_its_threshold() -> None:
         for p in (unsure, sure)
     ]
     assert answers == [True, False]
+
+
+def test_a_late_joiner_learns_every_five_seconds_what_it_listens_to() -> None:
+    messages = _run(_concluder(), [_judged(seq) for seq in range(121)])
+    running = [message for message in messages if isinstance(message, StatusMessage) and message.event == "running"]
+    assert [status.sent["frame"] for status in running] == [51, 101]
+    assert running[0].source == "source"

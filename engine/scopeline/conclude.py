@@ -46,6 +46,8 @@ from scopeline.wire import (
 _DIGITS = 5
 """Probabilities are published to five decimals: far below any network's own noise, half the bytes."""
 
+_STATUS_EVERY_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -93,6 +95,7 @@ class Concluder:
         self._marks = marks
         self._sent: Counter[str] = Counter()
         self._time_s = 0.0
+        self._next_status_s = _STATUS_EVERY_S
         self._finals: list[Segment] = []
 
     def _settings(self, head: Head) -> SmoothingSettings:
@@ -106,7 +109,7 @@ class Concluder:
 
     def status(
         self,
-        event: Literal["started", "mark", "damaged", "ended", "failed"],
+        event: Literal["started", "running", "mark", "ended", "failed"],
         text: str,
         moment: Moment,
         latency_ms: Mapping[str, float] | None = None,
@@ -130,7 +133,7 @@ class Concluder:
         )
 
     def conclude(self, prepared: Prepared, prediction: Prediction, moment: Moment) -> Iterator[Message]:
-        """The messages that one frame gives rise to, the frame's own last."""
+        """The messages that one frame gives rise to; events it caused come before it."""
         self._time_s = prediction.time_s
         if prepared.event is not None:
             yield self._field_message(prepared.event, moment)
@@ -140,6 +143,9 @@ class Concluder:
         changed = self._segmenter.update(self._observation(prediction, smoothed))
         yield from self._segment_messages(changed, moment)
         yield self._frame_message(prepared, prediction, smoothed, moment)
+        if prediction.time_s >= self._next_status_s:
+            self._next_status_s = prediction.time_s + _STATUS_EVERY_S
+            yield self.status("running", "", moment)
 
     def finish(self, moment: Moment) -> Iterator[Message]:
         """The last segments, when no frame will come any more."""

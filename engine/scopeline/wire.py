@@ -174,7 +174,8 @@ class FieldMessage(_Message, frozen=True, kw_only=True, tag="field"):
 class StatusMessage(_Message, frozen=True, kw_only=True, tag="status"):
     """Topic `status`: what the engine does, changes of state, and the end of the stream with the whole ledger."""
 
-    event: Literal["started", "mark", "damaged", "ended", "failed"]
+    event: Literal["started", "running", "mark", "ended", "failed"]
+    """`running` comes every five seconds of stream time, so that a late joiner learns what it listens to."""
     source: str
     text: str
     pipeline: str

@@ -43,7 +43,7 @@ def live(
     address = publish or plan.publish.address
     feed, marks = _open(source)
     state = WatchState()
-    view = Live(get_renderable=lambda: render(state), refresh_per_second=8, transient=True)
+    view = Live(get_renderable=lambda: render(state), refresh_per_second=4, transient=True)
 
     def make_sink() -> ZmqSink:
         sink = ZmqSink(address, encoding=plan.publish.encoding)

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from scopeline.cli import main
+
+from tiny_bundle import write_tiny_bundle, write_tiny_pipeline
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> _Call:
+    return _Call(monkeypatch, capsys)
+
+
+class _Call:
+    """Runs a command line as the shell would; gives the exit code and what was printed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+        monkeypatch.setenv("COLUMNS", "200")
+
+    def __call__(self, *words: str | Path) -> tuple[int, str, str]:
+        self._monkeypatch.setattr(sys, "argv", ["scopeline", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        printed = self._capsys.readouterr()
+        return code, printed.out, printed.err
+
+
+def test_help_lists_the_commands_and_says_research_use_only(call: _Call) -> None:
+    code, out, _ = call("--help")
+    assert code == 0
+    assert "research use only" in out.lower()
+    for command in ("demo", "batch", "live", "watch", "doctor", "model", "train", "evaluate", "bench"):
+        assert command in out
+
+
+def test_the_version_is_printed(call: _Call) -> None:
+    assert call("--version")[1].startswith("scopeline 0.")
+
+
+def test_a_wrong_pipeline_ends_with_code_2_and_one_clear_line(call: _Call, tmp_path: Path) -> None:
+    code, _, err = call("live", "synthetic", "--pipeline", tmp_path / "missing.toml")
+    assert code == 2
+    assert err.startswith("error: ")
+    assert "no such pipeline file" in err
+    assert err.count("\n") == 1
+
+
+def test_an_unknown_option_ends_with_code_2(call: _Call) -> None:
+    assert call("demo", "--colour", "blue")[0] == 2
+
+
+def test_a_recording_that_is_not_there_ends_with_code_1(call: _Call, tmp_path: Path) -> None:
+    code, _, err = call("live", tmp_path / "missing.mp4", "--pipeline", write_tiny_pipeline(tmp_path))
+    assert code == 1
+    assert "missing.mp4" in err
+
+
+def test_model_check_accepts_a_sound_bundle(call: _Call, tmp_path: Path) -> None:
+    code, out, _ = call("model", "check", write_tiny_bundle(tmp_path / "tiny"))
+    assert code == 0
+    assert "3 heads" in out
+
+
+def test_model_check_refuses_a_bundle_without_a_card(call: _Call, tmp_path: Path) -> None:
+    folder = write_tiny_bundle(tmp_path / "tiny")
+    (folder / "card.md").unlink()
+    code, _, err = call("model", "check", folder)
+    assert code == 1
+    assert "card.md" in err
+
+
+def test_model_list_shows_heads_and_licences(call: _Call, tmp_path: Path) -> None:
+    write_tiny_bundle(tmp_path / "tiny")
+    code, out, _ = call("model", "list", tmp_path)
+    assert code == 0
+    assert "organ (location): outside, rectum, sigmoid" in out
+    assert "Apache-2.0" in out
+
+
+def test_model_list_of_a_folder_without_bundles_says_what_a_bundle_is(call: _Call, tmp_path: Path) -> None:
+    code, _, err = call("model", "list", tmp_path)
+    assert code == 1
+    assert "a bundle is a folder with bundle.toml" in err
+
+
+def test_live_replays_a_recording_and_ends_with_its_ledger(call: _Call, tmp_path: Path) -> None:
+    from scopeline.simulation.film import render_video
+    from scopeline.simulation.procedure import simulate_procedure
+
+    film = tmp_path / "short.mp4"
+    render_video(simulate_procedure(seed=3, duration_s=2, fps=10, width=320, height=240), film)
+    code, out, _ = call("live", film, "--pipeline", write_tiny_pipeline(tmp_path))
+    assert code == 0
+    assert "20 frames captured = " in out
