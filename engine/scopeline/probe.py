@@ -78,7 +78,9 @@ print(json.dumps({"version": onnxruntime.__version__, "providers": onnxruntime.g
 """
 
 ASK_OPENVINO: Final = """
-import json, openvino
+import json, sys
+sys.modules['openvino_telemetry'] = None  # asking must not send a usage event, see backends/openvino_runtime.py
+import openvino
 print(json.dumps({"version": openvino.__version__, "devices": openvino.Core().available_devices}))
 """
 
