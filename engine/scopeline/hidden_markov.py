@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scopeline.hysteresis import FLOOR
 
 Matrix = NDArray[np.float64]
+MOST_KNOWN = 64
 
 
 def rate_matrix(
@@ -73,7 +74,7 @@ class ForwardFilter:
         states = len(rates)
         self._uniform = np.full(states, 1 / states)
         self._log_prior = np.log(self._uniform if prior is None else np.asarray(prior, dtype=np.float64))
-        self._step_s, self._transitions = 0.0, np.eye(states)
+        self._known: dict[float, Matrix] = {}
         self.posterior: NDArray[np.float64] = self._uniform.copy()
         """(K,) float64, sums to 1."""
 
@@ -83,9 +84,16 @@ class ForwardFilter:
 
     def predict(self, step_s: float) -> None:
         """Let `step_s` seconds pass without evidence."""
-        if step_s != self._step_s:
-            self._step_s, self._transitions = step_s, transitions(self._rates, step_s)
-        self.posterior = self.posterior @ self._transitions
+        self.posterior = self.posterior @ self._after(round(step_s, 6))
+
+    def _after(self, step_s: float) -> Matrix:
+        """Transitions of whole microseconds are kept: a steady stream has a few different steps (55 -> 20 us)."""
+        known = self._known.get(step_s)
+        if known is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            known = self._known[step_s] = transitions(self._rates, step_s)
+        return known
 
     def correct(self, probabilities: NDArray[np.float32] | Sequence[float], exponent: float) -> None:
         """Take one frame's probabilities (K,) to the power of `exponent` (tempering times quality)."""

@@ -9,10 +9,13 @@ surgical phases too.
 
 from __future__ import annotations
 
-from math import log
+from math import exp, log
 
 FLOOR = 1e-3
 """Smallest probability that evidence is taken from: one saturated frame says at most 6.9 nats."""
+
+YOUNG_S = 20.0
+"""How fast a tag outgrows being young: places last for a minute or so, a change soon after a change is rare."""
 
 
 class Hysteresis:
@@ -25,12 +28,15 @@ class Hysteresis:
         enter: float,
         leave: float,
         confirm_s: float,
+        young: float,
         allowance: float,
+        fade_per_s: float,
         first_s: float,
         dwell_s: float,
     ) -> None:
         self._enter, self._leave = enter, leave
-        self._confirm_s, self._allowance, self._first_s = confirm_s, allowance, first_s
+        self._confirm_s, self._young, self._first_s = confirm_s, young, first_s
+        self._allowance, self._fade_per_s = allowance, fade_per_s
         self._dwell_s = dwell_s
         self._count = label_count
         self._no_tag = log(1 / label_count)
@@ -59,8 +65,9 @@ class Hysteresis:
         duration."""
         scores = [log(p) if p > FLOOR else _LOG_FLOOR for p in probabilities]
         rival = self._no_tag if self._tag is None else scores[self._tag] + self._allowance
+        kept = 1.0 - self._fade_per_s * informative_s
         lead_s = [
-            lead if (lead := held + informative_s * (score - rival)) > 0.0 else 0.0
+            lead if (lead := kept * held + informative_s * (score - rival)) > 0.0 else 0.0
             for held, score in zip(self._lead_s, scores, strict=True)
         ]
         self._lead_s = lead_s
@@ -75,10 +82,11 @@ class Hysteresis:
             return False
         if self._tag is None or self._since_s is None:
             return lead_s >= self._first_s
+        age_s = time_s - self._since_s
         return (
-            lead_s >= self._confirm_s
+            age_s >= self._dwell_s
             and posterior[self._tag] <= self._leave
-            and time_s - self._since_s >= self._dwell_s
+            and lead_s >= self._confirm_s * (1.0 + self._young * exp(-age_s / YOUNG_S))
         )
 
 

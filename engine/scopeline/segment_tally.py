@@ -10,7 +10,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_S, MOST_BLOCKS = 1.0, 512
+BLOCK_S, MOST_BLOCKS = 1.0, 256
 """The bootstrap's clusters: 1 s, doubled whenever there are more than this many, so that hours fit."""
 DRAWS = 200
 UNJUDGED = -1
@@ -165,8 +165,8 @@ class SegmentTally:
         graded = draws[draws[:, 0] > 0.0]
         if dominant is None or not len(graded):
             return None
-        repeated = [_dominant(draw, self._rules.dominant_at) == dominant for draw in graded.tolist()]
-        return sum(repeated) / len(repeated)
+        above = np.cumsum(graded[:, :1:-1], axis=1) / graded[:, :1]
+        return float(np.mean((above >= self._rules.dominant_at).sum(axis=1) == dominant))
 
     def _grade(self, sighting: Sighting, grades: list[float], block: list[float]) -> int:
         self.graded += 1

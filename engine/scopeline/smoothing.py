@@ -33,20 +33,24 @@ class SmoothingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """
 
     method: Literal["ema", "hmm"] = "ema"
-    tau_s: float = 0.5
+    tau_s: float = 1.5
     """Time constant of the exponential mean. Short, because the hysteresis does the steadying."""
     sharpen: float = 4.0
     """Quality q counts as q^n / (q^n + (1-q)^n): 1 takes it as it is, more trusts good frames and ignores
     bad ones."""
-    enter: float = 0.45
+    enter: float = 0.5
     """A label is taken up only at this posterior or more, 0..1."""
     leave: float = 0.5
     """The held label is left only at this posterior or less, 0..1."""
-    confirm_s: float = 6.0
+    confirm_s: float = 4.0
     """Evidence a challenger needs: seconds of good frames with a lead of one nat over the allowance. Twice
     the lead needs half the time."""
-    allowance: float = 0.6
+    young: float = 1.0
+    """How much more a challenger needs right after a change, as a share of `confirm_s`; wears off within a minute."""
+    allowance: float = 0.7
     """Lead in nats that does not count: what slow errors of the head produce by themselves."""
+    fade_per_s: float = 0.1
+    """Share of the gathered evidence that is lost per second of good frames, 0..1."""
     first_s: float = 3.0
     """Evidence for the first tag, against "no tag" (all labels alike)."""
     dwell_s: float = 3.0
@@ -72,10 +76,10 @@ class SmoothingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         for name in ("tau_s", "sharpen", "stay_s", "forget_s"):
             if getattr(self, name) <= 0.0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("enter", "leave", "informative"):
+        for name in ("enter", "leave", "informative", "fade_per_s"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must lie in 0..1, got {getattr(self, name)}")
-        for name in ("confirm_s", "allowance", "first_s", "dwell_s", "lag_s", "evidence_per_s"):
+        for name in ("confirm_s", "young", "allowance", "first_s", "dwell_s", "lag_s", "evidence_per_s"):
             if getattr(self, name) < 0.0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
@@ -194,7 +198,9 @@ class SteadySmoother:
             enter=settings.enter,
             leave=settings.leave,
             confirm_s=settings.confirm_s,
+            young=settings.young,
             allowance=settings.allowance,
+            fade_per_s=settings.fade_per_s,
             first_s=settings.first_s,
             dwell_s=settings.dwell_s,
         )
