@@ -47,8 +47,8 @@ class Crew:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:  # the block itself failed or was interrupted: tell the threads, then wait for them
-            self._on_failure()
+        if error is not None:
+            self._on_failure()  # the block itself failed: tell the threads, then wait for them
         for thread in self._threads:
             thread.join()
         if error is None and self._first is not None:

@@ -74,7 +74,8 @@ class Preparer:
         views: tuple[Pixels, ...] = ()
         if field is not None:
             views = tuple(
-                view(frame.picture, field, pool.take()) for view, pool in zip(self._views, self._pools, strict=True)
+                view(frame.picture, field, pool.take())
+                for view, pool in zip(self._views, self._pools, strict=True)
             )
             reason = self._gate.check(views[0], frame.time_s)
         if reason is not None:
