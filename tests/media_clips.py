@@ -53,6 +53,7 @@ def write_clip(
     pictures = [numbered_pixels(n) for n in range(frames)] if pixels is None else list(pixels)
     with av.open(str(path), "w", options=container_options or {}) as out:
         stream = out.add_stream(codec, rate=FPS, options={**QUIET.get(codec, {}), **(options or {})})
+        assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = pixel_format
         if stamps_ms is not None:
@@ -67,6 +68,12 @@ def write_clip(
             out.mux(stream.encode(frame))
         out.mux(stream.encode())
     return path
+
+
+def packet_spans(path: Path) -> list[tuple[int, int]]:
+    """Position and size in bytes of every packet of a clip's video, in decoding order."""
+    with av.open(str(path)) as container:
+        return [(packet.pos or 0, packet.size) for packet in container.demux(video=0) if packet.size]
 
 
 def interlaced(stream: av.VideoStream) -> None:
@@ -108,13 +115,12 @@ def write_two_videos(path: Path, small: Path, large: Path) -> Path:
     """Both clips as streams of one file, the small one first."""
     with av.open(str(path), "w") as out, av.open(str(small)) as first, av.open(str(large)) as second:
         for source in (first, second):
-            stream = source.streams.video[0]
-            copy = out.add_stream_from_template(stream)
+            copy = out.add_stream_from_template(source.streams.video[0])
             source.metadata["copy"] = str(copy.index)
         for source in (first, second):
             for packet in source.demux(source.streams.video[0]):
                 if packet.dts is not None:
-                    packet.stream = out.streams[int(source.metadata["copy"])]
+                    packet.stream = out.streams.video[int(source.metadata["copy"])]
                     out.mux(packet)
     return path
 
