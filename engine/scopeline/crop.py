@@ -234,12 +234,14 @@ def _letterboxed(resizer: Resizer, target: Box) -> Render:
 def _masked(resizer: Resizer, placement: Placement, field: FieldOfView) -> Render:
     (left, top, w, h), (x, y, width, height) = placement.source, placement.target
     whole_w, whole_h = round(field.signal_width * width / w), round(field.signal_height * height / h)
-    mask = field.mask(whole_w, whole_h, without_overlays=True)
+    mask = field.mask(whole_w, whole_h, without_overlays=True).astype(np.uint8)
+    mask = np.asarray(
+        cv2.erode(mask, np.ones((5, 5), np.uint8)), np.uint8
+    )  # the rim's mixed pixels show the shape
     row, column = round(top * height / h), round(left * width / w)
-    part = np.zeros((height, width), np.uint8)
+    inside = np.zeros((height, width), np.uint8)
     cut = mask[row : row + height, column : column + width]
-    part[: cut.shape[0], : cut.shape[1]] = cut
-    inside = cv2.erode(part, np.ones((5, 5), np.uint8))  # the rim's mixed pixels would still show the shape
+    inside[: cut.shape[0], : cut.shape[1]] = cut
     outside = inside == 0
 
     def render(picture: Picture, out: Pixels) -> None:

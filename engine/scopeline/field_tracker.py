@@ -42,6 +42,7 @@ _LOCK_AFTER, _GIVE_UP_AFTER = 3, 5
 _PERSISTENCE = 30
 _SHOWN, _GONE = 0.6, 0.4
 _LIGHT = 30
+_LEAST_LIT = 0.02
 _SAME_BOX = 0.8
 
 
@@ -136,10 +137,13 @@ class FieldTracker:
 
     def _search(self, steady: Grey, time_s: float) -> FieldEvent | None:
         """Without a lock: publish after three estimates in a row that agree."""
-        self._window.append(steady)
-        estimate = self._estimate()
-        if estimate is not None and self._follow(estimate) >= _LOCK_AFTER:
-            return self._lock(estimate, time_s)
+        if (
+            np.mean(steady > _LIGHT) >= _LEAST_LIT
+        ):  # a dark picture is no evidence for what was seen before it
+            self._window.append(steady)
+            estimate = self._estimate()
+            if estimate is not None and self._follow(estimate) >= _LOCK_AFTER:
+                return self._lock(estimate, time_s)
         if self._expires_s is not None and time_s >= self._expires_s:
             self._expires_s, self.field = None, None
             return FieldEvent("lost", time_s, None)
