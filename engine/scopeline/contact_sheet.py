@@ -369,8 +369,10 @@ def _pill(
 def _fill_rounded(part: Pixels, colour: Colour, radius: int) -> None:
     height, width = part.shape[:2]
     # OpenCV fills ten times faster than a broadcast assignment of three bytes.
-    cv2.rectangle(part, (0, radius), (width - 1, height - radius - 1), colour, -1)
-    cv2.rectangle(part, (radius, 0), (width - radius - 1, height - 1), colour, -1)
+    if height > 2 * radius:
+        cv2.rectangle(part, (0, radius), (width - 1, height - radius - 1), colour, -1)
+    if width > 2 * radius:
+        cv2.rectangle(part, (radius, 0), (width - radius - 1, height - 1), colour, -1)
     if radius == 0:
         return
     from_centre = radius - np.arange(radius) - 0.5
