@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -100,6 +101,9 @@ class _View:
             done=f"{clock(message.time_s)}/{length}",
             fps=(message.seq - self._first[0]) / spent_ns * 1e9 if spent_ns else None,
         )
+        if self._length_s:
+            share = min(message.time_s / self._length_s, 1.0)
+            self.progress.update(self._total, completed=self._ended + share)
 
     def end(self, outcome: Outcome) -> None:
         if self._now is not None:
@@ -122,11 +126,12 @@ class _Speed(ProgressColumn):
 
 
 def _table(outcomes: Sequence[Outcome], jobs: int) -> Table:
-    table = Table(title=f"{len(outcomes)} of {jobs} recordings", title_justify="left")
-    table.add_column("recording", overflow="fold")
+    title = f"{len(outcomes)} of {jobs} recordings"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, expand=True)
+    table.add_column("recording", overflow="fold", ratio=2)
     for name in ("frames", "usable", "segments", "worst MES", "time"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("result", overflow="fold")
+    table.add_column("result", overflow="fold", ratio=3)
     for outcome in outcomes:
         table.add_row(outcome.job.video.name, *_figures(outcome), _result(outcome))
     return table
@@ -149,5 +154,6 @@ def _figures(outcome: Outcome) -> list[str]:
 def _result(outcome: Outcome) -> Text:
     text = Text(outcome.state, style=_STYLES[outcome.state])
     if outcome.reason:
-        text.append(f": {outcome.reason}", style="default")
+        said = outcome.reason.removeprefix(f"{outcome.job.video.name}: ")
+        text.append(f": {said}", style="default")
     return text
