@@ -57,7 +57,7 @@ def test_a_moving_shadow_does_not_move_the_field() -> None:
     def shadowed(time_s: float) -> Pixels:
         centre = WIDTH * (0.5 + 0.45 * np.sin(1.3 * time_s))
         light = np.clip(np.abs(columns - centre) / 60, 0.02, 1)
-        return (bright * light[None, :, None]).astype(np.uint8)
+        return np.asarray(bright * light[None, :, None], np.uint8)
 
     events = _run(tracker, shadowed, 0, 40)
     assert tracker.field is not None

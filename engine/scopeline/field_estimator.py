@@ -36,6 +36,7 @@ _INLIERS = 0.6
 _ARC_DEG = 120
 _BEYOND = 0.003
 _CUT_LIT = 0.35
+_BENT_CUT = 0.08
 _FULL = 0.97
 _SQUARE_CORNERS = 0.985
 
@@ -353,17 +354,23 @@ def _flat_cuts(
     # At its own rim a disc's lines are short and the fit's error shows; at the signal's edge they are long.
     least_start = 0.025 * radius if centre > radius else 1.0
     least_end = 0.025 * radius if centre + radius < len(seen) else 1.0
-    if first - start > least_start and _is_step(filled[:first], filled[first:]):
+    if first - start > least_start and _is_cut(filled[:first], filled[first:], radius):
         start = float(first)
-    if end - last > least_end and _is_step(filled[last:][::-1], filled[:last][::-1]):
+    if end - last > least_end and _is_cut(filled[last:][::-1], filled[:last][::-1], radius):
         end = float(last)
     return start, end
 
 
-def _is_step(before: NDArray[np.float64], after: NDArray[np.float64]) -> bool:
-    """Whether lines turn from empty to lit within two, and stay as lit as they begin; a shadow comes slowly."""
-    empty = before[-7:][~np.isnan(before[-7:])]
-    if len(empty) < 2 or len(after) < 7 or empty[:-1].max() > 0.1 or np.isnan(after[1:7]).any():
+def _is_cut(before: NDArray[np.float64], after: NDArray[np.float64], radius: float) -> bool:
+    """Whether lines turn from empty to lit within two, and stay as lit as they begin; a shadow comes slowly.
+
+    A bent cut comes slowly too, as in pictures freed of their distortion. It leaves more lines quite empty than a
+    round shadow at the rim does.
+    """
+    empty = before[~np.isnan(before)]
+    if np.count_nonzero(empty < 0.02) > _BENT_CUT * radius:
+        return True
+    if len(empty) < 2 or len(after) < 7 or empty[-7:-1].max() > 0.1 or np.isnan(after[1:7]).any():
         return False
     return bool(after[1] >= 0.7 * after[1:7].max())
 
