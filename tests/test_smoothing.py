@@ -147,6 +147,30 @@ def test_without_a_lag_there_are_no_revisions() -> None:
     assert smoother.revisions() == smoother.finish() == []
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_head_that_runs_on_every_fifth_frame_is_hardly_slower(method: str) -> None:
+    def taken_s(every: int) -> float:
+        smoother = smoother_of(method=method)
+        for index in range(300):
+            is_due, time_s = index % every == 0, index / 10
+            result = smoother.update(time_s, shares(2), 0.9) if is_due else smoother.hold(time_s)
+            if result.tag == 2:
+                return index / 10
+        raise AssertionError("never tagged")
+
+    assert taken_s(5) <= taken_s(1) + 1.0
+
+
+def test_the_first_frame_after_a_bad_burst_does_not_speak_for_the_burst() -> None:
+    smoother = smoother_of(tau_s=1.0)
+    play(smoother, [0] * 50)
+    for index in range(50, 59):
+        before = smoother.hold(index / 10)
+    after = smoother.update(5.9, shares(1), 1.0)
+    gain = (after.posterior[1] - before.posterior[1]) / (SURE - before.posterior[1])
+    assert gain == pytest.approx(1 - math.exp(-0.1), rel=1e-4)
+
+
 def test_time_must_not_fall() -> None:
     smoother = smoother_of()
     smoother.update(1.0, shares(0), 1.0)

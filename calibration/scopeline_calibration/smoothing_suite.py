@@ -147,6 +147,13 @@ def print_suite(figures: SuiteFigures, console: Console) -> None:
     console.print(_acceptance_table(figures))
 
 
+def main() -> bool:
+    """Run the suite, print its tables; whether every acceptance row was met."""
+    figures = run()
+    print_suite(figures, Console())
+    return all(row.passed for row in figures.acceptance)
+
+
 def quadratic_kappa(one: Sequence[int], other: Sequence[int], *, grades: int = 4) -> float:
     """Quadratically weighted kappa (Cohen 1968) of two gradings, -1..1."""
     seen = np.zeros((grades, grades))

@@ -8,6 +8,7 @@ tags.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from math import exp
 from typing import Literal, Protocol
@@ -128,7 +129,9 @@ class _Mean(Protocol):
 
     def pass_time(self, step_s: float) -> None: ...
 
-    def take(self, probabilities: list[float], step_s: float, trust: float) -> None: ...
+    def take(
+        self, probabilities: list[float], passed_s: float, stands_for_s: float, trust: float
+    ) -> None: ...
 
     def reset(self) -> None: ...
 
@@ -149,8 +152,8 @@ class _ExponentialMean:
     def pass_time(self, step_s: float) -> None:
         """A mean does not age by itself."""
 
-    def take(self, probabilities: list[float], step_s: float, trust: float) -> None:
-        gain = (1.0 - exp(-step_s / self._tau_s)) * trust
+    def take(self, probabilities: list[float], passed_s: float, stands_for_s: float, trust: float) -> None:
+        gain = (1.0 - exp(-stands_for_s / self._tau_s)) * trust
         self._mean = [old + gain * (new - old) for old, new in zip(self._mean, probabilities, strict=True)]
 
 
@@ -178,9 +181,9 @@ class _MarkovMean:
     def pass_time(self, step_s: float) -> None:
         self._filter.predict(step_s)
 
-    def take(self, probabilities: list[float], step_s: float, trust: float) -> None:
-        self._filter.predict(step_s)
-        self._filter.correct(probabilities, self._evidence_per_s * min(step_s, LONGEST_STEP_S) * trust)
+    def take(self, probabilities: list[float], passed_s: float, stands_for_s: float, trust: float) -> None:
+        self._filter.predict(passed_s)
+        self._filter.correct(probabilities, self._evidence_per_s * min(stands_for_s, LONGEST_STEP_S) * trust)
 
 
 class SteadySmoother:
@@ -206,17 +209,20 @@ class SteadySmoother:
         )
         self._lag = FixedLag(settings.lag_s) if settings.lag_s > 0.0 else None
         self._last_s: float | None = None
+        self._judged_s: float | None = None
+        self._strides_s: deque[float] = deque(maxlen=8)
         self._informed_s = 0.0
 
     def update(self, time_s: float, probabilities: NDArray[np.float32], weight: float) -> Smoothed:
         shares: list[float] = probabilities.tolist()
         if len(shares) != self._count:
             raise ValueError(f"probabilities must be ({self._count},), got ({len(shares)},)")
-        step_s = self._step(time_s)
+        passed_s = self._step(time_s)
+        stands_for_s = self._stands_for(time_s, passed_s)
         trust = _sharpened(weight, self._settings.sharpen)
-        informative_s = min(step_s, LONGEST_STEP_S) * trust
+        informative_s = min(stands_for_s, LONGEST_STEP_S) * trust
         self._forget(time_s, informed=weight >= self._settings.informative)
-        self._mean.take(shares, step_s, trust)
+        self._mean.take(shares, passed_s, stands_for_s, trust)
         self._hysteresis.update(
             time_s, posterior=self._mean.values(), probabilities=shares, informative_s=informative_s
         )
@@ -246,6 +252,19 @@ class SteadySmoother:
         if time_s < last_s:
             raise ValueError(f"time_s must not fall, got {time_s} after {last_s}")
         return time_s - last_s
+
+    def _stands_for(self, time_s: float, passed_s: float) -> float:
+        """Seconds that a judged frame speaks for.
+
+        The time since the last frame, lost ones included. A head that runs on every n-th frame speaks for its usual
+        stride; but the first frame after a bad burst does not speak for the burst.
+        """
+        last_s, self._judged_s = self._judged_s, time_s
+        if last_s is None:
+            return 0.0
+        since_s = time_s - last_s
+        self._strides_s.append(since_s)
+        return min(since_s, max(passed_s, min(self._strides_s)))
 
     def _forget(self, time_s: float, *, informed: bool) -> None:
         if time_s - self._informed_s > self._settings.forget_s:
