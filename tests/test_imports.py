@@ -83,7 +83,10 @@ def test_sources_backends_and_sinks_do_not_know_each_other() -> None:
 @pytest.mark.parametrize(
     ("heavy", "homes"),
     [
-        ("av", {"picture.py", "media.py", "film.py", "doctor.py", "contact_sheet.py", "key_frames.py"}),
+        (
+            "av",
+            {"picture.py", "stream_reader.py", "film.py", "doctor.py", "contact_sheet.py", "key_frames.py"},
+        ),
         ("zmq", {"zeromq.py", "subscriber.py", "doctor.py"}),
         ("onnxruntime", {"onnx_runtime.py", "doctor.py"}),
         ("openvino", {"openvino_runtime.py", "doctor.py"}),

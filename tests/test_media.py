@@ -181,6 +181,15 @@ def test_a_cover_picture_is_not_the_video(tmp_path: Path, clip: Clip) -> None:
     assert numbers_of(frames) == list(range(20))
 
 
+def test_tags_in_another_encoding_do_not_keep_a_recording_from_being_opened(
+    tmp_path: Path, clip: Clip
+) -> None:
+    path = tmp_path / "tagged.mp4"
+    path.write_bytes(clip("h264.mp4").read_bytes().replace(b"Lavf", b"M\xfcll"))
+    assert b"M\xfcll" in path.read_bytes()
+    assert numbers_of(frames_of(path)[0]) == list(range(20))
+
+
 @pytest.mark.parametrize("name", ["12:30 case [1].mp4", "100%d.mp4", "a b\nc.mp4", "-.mp4"])
 def test_odd_file_names_are_files(tmp_path: Path, clip: Clip, name: str) -> None:
     shutil.copy(clip("h264.mp4"), tmp_path / name)
