@@ -16,6 +16,7 @@ from scopeline.wire import (
     FrameMessage,
     HeadResult,
     LedgerReport,
+    OverlayBox,
     SegmentMessage,
     SmoothedHead,
     StatusMessage,
@@ -111,7 +112,7 @@ class Script:
             "shape": "octagon",
             "box": (420, 0, 1080, 1080),
             "signal": (1920, 1080),
-            "overlays": {"text": [20, 20, 300, 200]},
+            "overlays": [OverlayBox(kind="text", box=(20, 20, 300, 200))],
         }
         return FieldMessage(**(plain | self._stamp("field") | changes))
 

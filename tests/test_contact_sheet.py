@@ -158,7 +158,7 @@ def test_a_key_frame_is_cut_to_the_field_of_its_own_time() -> None:
     script = Script()
     tally = Tally()
     for number, box in ((1, (0, 0, 100, 100)), (2, (50, 60, 200, 150))):
-        tally.add(script.field(field=number, shape="rectangle", box=box, signal=(320, 240), overlays={}))
+        tally.add(script.field(field=number, shape="rectangle", box=box, signal=(320, 240), overlays=[]))
         for _ in range(10):
             tally.add(script.frame(field=number))
     boxes = []

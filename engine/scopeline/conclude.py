@@ -36,6 +36,7 @@ from scopeline.wire import (
     HeadResult,
     LedgerReport,
     Message,
+    OverlayBox,
     RevisedTag,
     SegmentMessage,
     SmoothedHead,
@@ -296,7 +297,10 @@ class Concluder:
             signal=(field.signal_width, field.signal_height) if field else None,
             circle=field.circle if field else None,
             outline=list(field.outline) if field else [],
-            overlays={o.kind: [o.x, o.y, o.width, o.height] for o in field.overlays} if field else {},
+            overlays=[
+                OverlayBox(kind=each.kind, box=(each.x, each.y, each.width, each.height))
+                for each in (field.overlays if field else ())
+            ],
         )
 
 

@@ -155,7 +155,7 @@ def _geometry(message: FieldMessage) -> FieldOfView | None:
         height=height,
         signal_width=message.signal[0],
         signal_height=message.signal[1],
-        overlays=tuple(Overlay(OverlayKind(kind), *box) for kind, box in message.overlays.items()),
+        overlays=tuple(Overlay(OverlayKind(each.kind), *each.box) for each in message.overlays),
         circle=message.circle,
         outline=tuple(message.outline),
     )

@@ -18,6 +18,15 @@ NOTICE = "research use only"
 Encoding: TypeAlias = Literal["json", "msgpack"]
 
 
+class OverlayBox(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that the processor draws over the picture, in signal pixels."""
+
+    kind: str
+    """`scope_guide`, `black_box` or `text`."""
+    box: tuple[int, int, int, int]
+    """x, y, width, height."""
+
+
 class LedgerReport(msgspec.Struct, frozen=True, kw_only=True):
     """captured = published + in_flight + the sum of lost, at every moment."""
 
@@ -168,7 +177,7 @@ class FieldMessage(_Message, frozen=True, kw_only=True, tag="field"):
     """Centre x, centre y and radius of a round field, in signal pixels; reaches beyond `box` where it is clipped."""
     outline: list[tuple[float, float]] = []
     """Corners of an octagon, clockwise in signal pixels; empty for other shapes."""
-    overlays: dict[str, list[int]]
+    overlays: list[OverlayBox]
 
 
 class StatusMessage(_Message, frozen=True, kw_only=True, tag="status"):
