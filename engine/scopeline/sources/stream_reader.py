@@ -113,7 +113,9 @@ class StreamReader:
         """
         last_pts: int | None = None
         for picture in self._decoded():
-            last_pts = max((pts for pts in (last_pts, picture.pts) if pts is not None), default=None)
+            pts = picture.pts
+            if pts is not None and (last_pts is None or pts > last_pts):
+                last_pts = pts
             yield picture
         if self._inside <= 0 or self._threads == 1 or self.is_closed:
             return
