@@ -183,6 +183,26 @@ def test_a_window_that_is_mostly_unusable_proves_nothing() -> None:
     assert story.show(20, "rectum").end()[0].mes_worst == 0
 
 
+def test_frames_that_look_like_another_place_do_not_decide_the_worst_grade() -> None:
+    story = Story().show(40, "rectum", grade=0)
+    for _ in range(40):
+        # The tag holds, but the posterior is with the neighbour.
+        seq, time_s = story.seq, story.now_s
+        elsewhere = one_hot(PLACES.index("sigmoid"), len(PLACES))
+        story.messages += story.segmenter.update(
+            Observation(seq, time_s, PLACES.index("rectum"), elsewhere, one_hot(3, GRADES), 0.9)
+        )
+        story.seq += 1
+    assert story.show(40, "rectum", grade=0).end()[0].mes_worst == 0
+
+
+def test_the_operators_place_counts_whatever_the_model_thinks() -> None:
+    story = Story().mark("segment", "sigmoid").show(40, "rectum", grade=0)
+    (segment,) = story.show(10, "rectum", grade=3).show(30, "rectum", grade=0).end()
+    assert (segment.location, segment.mes_worst) == ("sigmoid", 3)
+    assert segment.key_frame is not None
+
+
 def test_the_key_frame_is_the_best_of_the_dominant_grade() -> None:
     story = Story().show(20, "rectum", grade=1, weight=0.8).show(0.1, "rectum", grade=1, weight=1.0)
     (segment,) = story.show(2, "rectum", grade=3, weight=1.0).show(20, "rectum", grade=1, weight=0.8).end()

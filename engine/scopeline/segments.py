@@ -59,7 +59,7 @@ class SegmentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Cut-off on the mean P(grade >= k) for the dominant grade."""
     worst_at: float = 0.6
     """Cut-off on a frame's P(grade >= k) for the worst grade ..."""
-    worst_share: float = 0.8
+    worst_share: float = 0.9
     """... which this share of a window's informative frames must reach ..."""
     worst_window_s: float = 2.0
     """... over a window of this length."""
@@ -242,7 +242,7 @@ class Segmenter:
         return None if observation.location is None else self._locations[observation.location]
 
     def _tally(self, location: str | None) -> SegmentTally:
-        index = self._index_of(location)
+        index = None if self._ordered is not None else self._index_of(location)
         return SegmentTally(self._rules, location_count=len(self._locations), location=index)
 
     def _index_of(self, location: str | None) -> int | None:
@@ -322,7 +322,7 @@ class Segmenter:
     def _rename(self, run: _Open, location: str | None) -> None:
         """A stretch too short to be a segment belongs to the one that follows."""
         run.location = location
-        run.old.rename(self._index_of(location))
+        run.old.rename(None if run.marked else self._index_of(location))
         self._challenge = None
         self._recount(run)
 
