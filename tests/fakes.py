@@ -19,7 +19,8 @@ from scopeline.wire import FrameMessage, Message, SegmentMessage, StatusMessage
 def scope_pixels(brightness: int = 120, *, seed: int = 0, width: int = 160, height: int = 128) -> Pixels:
     """A textured reddish picture that fills its signal: field of view `full`, never black, white or frozen."""
     noise = np.random.default_rng(seed).integers(-20, 21, (height, width, 3))
-    return np.clip(noise + np.array([brightness + 40, brightness, brightness - 20]), 30, 240).astype(np.uint8)
+    coloured = noise + np.array([brightness + 40, brightness, brightness - 20])
+    return np.asarray(np.clip(coloured, 30, 240), np.uint8)
 
 
 class ScriptedSource:

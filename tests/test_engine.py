@@ -76,8 +76,8 @@ def test_batches_change_nothing_but_the_grouping() -> None:
 def test_the_ledger_balances_in_every_message() -> None:
     sink = CollectingSink()
     _engine(ScriptedSource(_pictures(30)), sink).run()
-    for message in [*sink.frames, *sink.statuses]:
-        ledger = message.ledger
+    ledgers = [frame.ledger for frame in sink.frames] + [status.ledger for status in sink.statuses]
+    for ledger in ledgers:
         assert ledger.captured == ledger.published + ledger.in_flight + sum(ledger.lost.values())
 
 
@@ -104,7 +104,7 @@ def test_a_slow_network_drops_old_frames_and_the_newest_comes_out() -> None:
     gate = threading.Semaphore(0)
     pictures: list[Pixels | Callable[[], object]] = [
         *_pictures(40),
-        lambda: [gate.release() for _ in range(100)],
+        lambda: gate.release(100),
     ]
     sink = CollectingSink()
     report = _engine(
@@ -119,7 +119,7 @@ def test_a_slow_sink_loses_frames_in_the_one_lossy_place_only() -> None:
     gate = threading.Semaphore(4)
     pictures: list[Pixels | Callable[[], object]] = [
         *_pictures(60),
-        lambda: [gate.release() for _ in range(300)],
+        lambda: gate.release(300),
     ]
     sink = CollectingSink(gate=gate)
     report = _engine(ScriptedSource(pictures), sink, live=True).run()
@@ -165,7 +165,12 @@ def test_an_endless_source_ends_when_it_is_stopped() -> None:
 
 def test_a_source_that_waits_for_a_signal_that_never_comes_can_be_stopped() -> None:
     waiting = threading.Event()
-    source = ScriptedSource([lambda: (waiting.set(), source.closed.wait())])
+
+    def wait_for_a_signal() -> None:
+        waiting.set()
+        source.closed.wait()
+
+    source = ScriptedSource([wait_for_a_signal])
     sink = CollectingSink()
     engine = _engine(source, sink)
     reports: list[str] = []

@@ -8,6 +8,7 @@ cache of the bundle, never the artefact.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -133,7 +134,7 @@ def load_bundle(folder: Path) -> Bundle:
     return Bundle(folder, **{name: getattr(content, name) for name in _BundleFile.__struct_fields__[1:]})
 
 
-def check_outputs(bundle: Bundle, outputs: dict[str, int | None]) -> None:
+def check_outputs(bundle: Bundle, outputs: Mapping[str, int | None]) -> None:
     """Refuse a network whose outputs are not the bundle's heads.
 
     Args:
@@ -146,7 +147,7 @@ def check_outputs(bundle: Bundle, outputs: dict[str, int | None]) -> None:
     wrong = {name: size for name, size in wanted.items() if outputs.get(name, 0) not in (size, None)}
     if wrong or set(outputs) != set(wanted):
         raise BundleError(
-            f"{bundle.onnx_path}: the bundle's heads are {wanted}, the network's outputs are {outputs}; "
+            f"{bundle.onnx_path}: the bundle's heads are {wanted}, the network's outputs are {dict(outputs)}; "
             "they must agree in name and size: export the bundle again"
         )
 
