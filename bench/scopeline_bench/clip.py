@@ -39,9 +39,13 @@ class ClipPlan:
     """Pictures that are really drawn and encoded; the rest repeats them."""
 
     @property
+    def loop_name(self) -> str:
+        size = f"{self.width_px}x{self.height_px}-{self.fps}fps-{self.mbit_s:g}mbit"
+        return f"v{_VERSION}-{size}-{self.screen}-{self.loop}.mp4"
+
+    @property
     def name(self) -> str:
-        size = f"{self.width_px}x{self.height_px}-{self.fps}fps-{self.mbit_s:g}mbit-{self.screen}"
-        return f"v{_VERSION}-{size}-{self.frames}of{self.loop}.mp4"
+        return self.loop_name.replace(".mp4", f"-repeated-{self.frames}.mp4")
 
 
 FULL_HD = ClipPlan(1920, 1080, 60, 1000, 12.0)
@@ -55,21 +59,26 @@ def cache_folder() -> Path:
 
 
 def clip(plan: ClipPlan, folder: Path, progress: Callable[[int, int], None] | None = None) -> Path:
-    """The recording, made if the folder does not have it yet.
+    """The recording, made if the folder does not have it yet; two runs side by side should not both make it.
 
     Args:
         progress: Called with pictures drawn and pictures to draw.
     """
-    path = folder / plan.name
-    if path.is_file():
-        return path
     folder.mkdir(parents=True, exist_ok=True)
-    loop, whole = path.with_suffix(".loop.part.mp4"), path.with_suffix(".part.mp4")
-    _encode_loop(plan, loop, progress)
-    _repeat(loop, whole, plan)
-    loop.unlink()
-    whole.replace(path)  # whoever finds the name finds a whole file
+    loop = folder / plan.loop_name
+    if not loop.is_file():
+        _finished(loop, lambda part: _encode_loop(plan, part, progress))
+    path = folder / plan.name
+    if not path.is_file():
+        _finished(path, lambda part: _repeat(loop, part, plan))
     return path
+
+
+def _finished(path: Path, write: Callable[[Path], None]) -> None:
+    """Whoever finds the name finds a whole file."""
+    part = path.with_suffix(".part.mp4")
+    write(part)
+    part.replace(path)
 
 
 def _encode_loop(plan: ClipPlan, path: Path, progress: Callable[[int, int], None] | None) -> None:

@@ -6,16 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
-import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import Progress
 
 from scopeline.errors import BackendError
-from scopeline.shipped import shipped_pipelines
-from scopeline_bench.clip import FULL_HD, ClipPlan, cache_folder, clip
+from scopeline_bench.clip import FULL_HD, cache_folder
 from scopeline_bench.contenders import (
     Job,
     Spent,
@@ -27,13 +24,13 @@ from scopeline_bench.contenders import (
     scopeline,
 )
 from scopeline_bench.machine import Machine, load, this_machine
-from scopeline_bench.networks import float_twin, write_reference_bundle
+from scopeline_bench.networks import float_twin
 from scopeline_bench.own_process import measured
-from scopeline_bench.report import Rows, Spread, describe, save, spread
+from scopeline_bench.report import Rows, Spread, describe, publish, spread
+from scopeline_bench.stage import bundle_folder, drawn_clip, progress_bar
 
 AGAINST_PLAIN, AGAINST_FLOOR = 0.80, 1.10
 """Targets: at most this share of the plain loop's processor time, and of the floor's."""
-MOBILENET_V2 = "mobilenet_v2"
 _PLAIN, _DECODE, _RESIZE, _INFER, _ENGINE = "plain loop", "decode", "crop and scale", "inference", "scopeline"
 _FLOOR = (_DECODE, _RESIZE, _INFER)
 
@@ -71,42 +68,16 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
         return _ratio(self.per_1000(_ENGINE), self.floor)
 
 
-def cost(
-    frames: Annotated[int, typer.Option(help="Frames of the clip.", min=100)] = FULL_HD.frames,
-    rounds: Annotated[int, typer.Option(help="How often each contender is run; they take turns.", min=1)] = 5,
-    bundle: Annotated[
-        str,
-        typer.Option(
-            help=f"Bundle folder, the name of one that ships, or '{MOBILENET_V2}' (random weights)."
-        ),
-    ] = "colon",
-    fps: Annotated[int, typer.Option(help="Frame rate of the clip.", min=5)] = FULL_HD.fps,
-    mbit_s: Annotated[
-        float, typer.Option(help="Bit rate of the clip; decoding costs by the bit.")
-    ] = FULL_HD.mbit_s,
-    out: Annotated[Path | None, typer.Option(help="Folder for a dated folder of results.")] = None,
-) -> None:
-    """Measure processor time per 1000 frames of a 1080p H.264 recording.
-
-    Scopeline in recorded mode, with all it does, against the loop one writes first (PyAV to RGB, crop, resize,
-    normalise, infer) and against the floor: bare decoding, cropping and inference, each alone. Same clip, crop,
-    network, runtime and one thread each. Ends with 1 when a target is missed.
-    """
-    console = Console()
-    machine = this_machine()
+def main(bundle: str, *, frames: int, rounds: int, fps: int, mbit_s: float, out: Path | None) -> bool:
+    """Measure, print, save; whether both targets were reached."""
+    console, machine = Console(), this_machine()
     plan = replace(FULL_HD, frames=frames, fps=fps, mbit_s=mbit_s)
-    with _progress(console) as progress:
-        path = _clip(plan, progress)
-        costs = measure_costs(path, _bundle(bundle), rounds, progress)
+    with progress_bar(console) as progress:
+        path = drawn_clip(plan, progress)
+        costs = measure_costs(path, bundle_folder(bundle), rounds, progress)
     tables, notes = [cost_table(costs), ratio_table(costs)], _notes(costs, machine)
-    for table in tables:
-        table.show(console)
-    for note in notes:
-        console.print(note, highlight=False)
-    if out is not None:
-        console.print(f"wrote {save('cost', out, machine, tables, notes, costs)}")
-    missed = costs.against_plain.median > AGAINST_PLAIN or costs.against_floor.median > AGAINST_FLOOR
-    raise typer.Exit(1 if missed else 0)
+    publish("cost", console, out, machine, tables, notes, costs)
+    return costs.against_plain.median <= AGAINST_PLAIN and costs.against_floor.median <= AGAINST_FLOOR
 
 
 def measure_costs(path: Path, bundle: Path, rounds: int, progress: Progress) -> Costs:
@@ -202,23 +173,3 @@ def _notes(costs: Costs, machine: Machine) -> list[str]:
         *(f"{name}: {why}" for name, why in costs.refused.items()),
         describe(machine, load()),
     ]
-
-
-def _bundle(name: str) -> Path:
-    if name == MOBILENET_V2:
-        return write_reference_bundle(cache_folder() / MOBILENET_V2)
-    shipped = shipped_pipelines() / "bundles" / name
-    return shipped if shipped.is_dir() else Path(name)
-
-
-def _clip(plan: ClipPlan, progress: Progress) -> Path:
-    task = progress.add_task("drawing the clip", total=None)
-    path = clip(plan, cache_folder(), lambda done, total: progress.update(task, completed=done, total=total))
-    progress.remove_task(task)
-    return path
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console, transient=True
-    )

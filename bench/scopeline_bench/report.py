@@ -64,6 +64,24 @@ def describe(machine: Machine, load_after: float) -> str:
     )
 
 
+def publish(
+    name: str,
+    console: Console,
+    out: Path | None,
+    machine: Machine,
+    tables: Sequence[Rows],
+    notes: Sequence[str],
+    figures: Any,
+) -> None:
+    """Show tables and notes, and save them with the figures where a folder is given."""
+    for table in tables:
+        table.show(console)
+    for note in notes:
+        console.print(note, highlight=False, markup=False)
+    if out is not None:
+        console.print(f"wrote {save(name, out, machine, tables, notes, figures)}")
+
+
 def save(
     name: str, folder: Path, machine: Machine, tables: Sequence[Rows], notes: Sequence[str], figures: Any
 ) -> Path:

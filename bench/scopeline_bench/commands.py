@@ -1,0 +1,70 @@
+"""Commands of the bench component, offered to the command line as entry points. Thin: work is imported late."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_Out = Annotated[Path | None, typer.Option(help="Folder that gets a dated folder of results, bench/results.")]
+
+
+def cost(
+    frames: Annotated[int, typer.Option(help="Frames of the clip.", min=100)] = 1000,
+    rounds: Annotated[int, typer.Option(help="How often each contender is run; they take turns.", min=1)] = 5,
+    bundle: Annotated[
+        str,
+        typer.Option(help="Bundle folder, the name of one that ships, or 'mobilenet_v2' (random weights)."),
+    ] = "colon",
+    fps: Annotated[int, typer.Option(help="Frame rate of the clip, in Hz.", min=5)] = 60,
+    mbit_s: Annotated[float, typer.Option(help="Bit rate of the clip; decoding costs by the bit.")] = 12.0,
+    out: _Out = None,
+) -> None:
+    """Processor time per 1000 frames of a 1080p H.264 recording, against the plain loop and against the floor.
+
+    The plain loop is what one writes first: PyAV to RGB, crop, resize, normalise, infer. The floor is bare decoding,
+    cropping and inference, each measured alone. Same clip, crop, network, runtime, and one thread each. Exit code 1
+    when a target is missed: 0.80 of the plain loop, 1.10 of the floor.
+    """
+    from scopeline_bench import cost as bench
+
+    if not bench.main(bundle, frames=frames, rounds=rounds, fps=fps, mbit_s=mbit_s, out=out):
+        raise typer.Exit(1)
+
+
+def memory(
+    frames: Annotated[int, typer.Option(help="Frames of the recording.", min=2000)] = 10_000,
+    bundle: Annotated[str, typer.Option(help="Bundle folder, or the name of one that ships.")] = "colon",
+    out: _Out = None,
+) -> None:
+    """Memory, threads and open files over one long run.
+
+    Exit code 1 when memory grows by more than 1 % (2 MB at least) after the first thousand frames, or when a thread, a
+    socket or a file is left open.
+    """
+    from scopeline_bench import memory as bench
+
+    if not bench.main(bundle, frames=frames, out=out):
+        raise typer.Exit(1)
+
+
+def sleeper(
+    sleep_s: Annotated[
+        float, typer.Option(help="How long the sleeping subscriber sleeps, in seconds.")
+    ] = 10.0,
+    rounds: Annotated[
+        int, typer.Option(help="Live runs with and without the sleeper; they take turns.", min=1)
+    ] = 3,
+    messages: Annotated[int, typer.Option(help="Frames of the run that counts messages.", min=100)] = 10_000,
+    bundle: Annotated[str, typer.Option(help="Bundle folder, or the name of one that ships.")] = "colon",
+    out: _Out = None,
+) -> None:
+    """Whether a subscriber that sleeps slows the engine, costs others messages, or goes unnoticed.
+
+    Exit code 1 when a subscriber that keeps up missed a message, or one that slept does not know what it missed.
+    """
+    from scopeline_bench import sleeper as bench
+
+    if not bench.main(bundle, sleep_s=sleep_s, rounds=rounds, messages=messages, out=out):
+        raise typer.Exit(1)
