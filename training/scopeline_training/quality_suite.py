@@ -3,7 +3,7 @@
 C1: trained on the seed study's kind of bad frame (blur, brightness, both), tested on it. C2: each of the sixteen
 degradation families is left out of training once and tested. Test pictures share no group with training pictures.
 
-    scopeline evaluate-quality --data FOLDER --out training/results/quality_suite.json
+    scopeline evaluate quality --data FOLDER --out training/results/quality_suite.json
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from scopeline_training.fit import fit, predict
 from scopeline_training.folds import part_off
 from scopeline_training.recipe import FitPlan, HeadPlan, Recipe, read_recipe
 
-COMMAND = "scopeline evaluate-quality"
+COMMAND = "scopeline evaluate quality --data FOLDER --out training/results/quality_suite.json"
 C1_BAR = 0.985
 C2_BAR = 0.85
 VARIANTS = 4
@@ -41,7 +41,7 @@ SIZE = 112
 STAGES = ((16, 2), (24, 2), (48, 2), (64, 2), (96, 2), (128, 1))
 """About 30 thousand parameters."""
 HEAD = HeadPlan(name="quality", role="quality", labels=("bad", "good"))
-PLAN = FitPlan(epochs=24, batch=32, peak_rate=4e-3, spoilt_share=0.5, ema_decay=0.98)
+PLAN = FitPlan(epochs=40, batch=32, peak_rate=4e-3, spoilt_share=0.5, ema_decay=0.98)
 
 Score = Callable[[Pixels], NDArray[np.float32]]
 """(N, H, W, 3) pixels -> (N,) a score that grows with quality."""
