@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Annotated, Final
@@ -65,4 +66,6 @@ def _draw_once(
         state.apply(message)
     console.print(render(state))
     if svg is not None:
-        console.save_svg(str(svg), title="scopeline watch")
+        drawing = console.export_svg(title="scopeline watch")
+        # The library's template loads its font over the network; a picture in a folder must not.
+        svg.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawing, flags=re.DOTALL), "utf-8")
