@@ -9,6 +9,7 @@ signal; and a quality score that tells bad from good only mostly.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from math import erf
 
@@ -70,6 +71,7 @@ class GradedProcedure:
     stretches: tuple[GradedStretch, ...]
 
 
+@cache
 def signal_for(accuracy: float, *, states: int = 6) -> float:
     """The signal strength at which the largest logit of a good frame is right with the given probability."""
     low, high = 0.0, 30.0
@@ -98,19 +100,24 @@ def simulate(
     states: int = 6,
     fps: float = 10.0,
     bad_share: float = BAD_SHARE,
-    static_s: float | None = None,
+    one_place_s: float | None = None,
+    still: bool = False,
 ) -> SimulatedSequence:
-    """One procedure from the first state to the last, or one static scene of `static_s` seconds.
+    """One procedure from the first state to the last, or `one_place_s` seconds in a single one.
 
-    `accuracy` is the single-frame accuracy on good frames, 0..1.
+    `accuracy` is the single-frame accuracy on good frames, 0..1, over all scenes. A `still` scope sees one scene: the
+    slow error, which comes of what is in view, stays as it is, and only the fast one changes.
     """
     rng = np.random.default_rng(seed)
-    if static_s is None:
+    if one_place_s is None:
         truth = _walk(rng, states, fps)
     else:
-        truth = np.full(round(static_s * fps), rng.integers(states), dtype=np.intp)
+        truth = np.full(round(one_place_s * fps), rng.integers(states), dtype=np.intp)
     bad = _bursts(rng, len(truth), fps, bad_share)
-    return _observe(rng, truth, bad, _quality(rng, bad), signal_for(accuracy, states=states), states, fps)
+    rho = 1.0 if still else _rho(fps)
+    return _observe(
+        rng, truth, bad, _quality(rng, bad), signal_for(accuracy, states=states), states, rho, fps
+    )
 
 
 def simulate_graded(seed: int, *, accuracy: float, fps: float = 10.0, grades: int = 4) -> GradedProcedure:
@@ -122,7 +129,7 @@ def simulate_graded(seed: int, *, accuracy: float, fps: float = 10.0, grades: in
     location = simulate(seed + 1_000_003, accuracy=0.87, fps=fps)
     truth, stretches = _grades_in_view(rng, location.truth, fps, grades)
     signal = signal_for(accuracy, states=grades)
-    grade = _observe(rng, truth, location.bad, location.quality, signal, grades, fps)
+    grade = _observe(rng, truth, location.bad, location.quality, signal, grades, _rho(fps), fps)
     return GradedProcedure(location, grade, stretches)
 
 
@@ -202,16 +209,21 @@ def _observe(
     quality: NDArray[np.float64],
     signal: float,
     states: int,
+    rho: float,
     fps: float,
 ) -> SimulatedSequence:
     """What the head says of every frame: signal where there is one, errors everywhere, softmax."""
     frames = len(truth)
     logits = signal * _pattern(states)[truth] * ~bad[:, None]
-    rho = DRIFT_RHO ** (10.0 / fps)
     logits += DRIFT * _drift(rng, frames, states, rho) + WHITE * rng.standard_normal((frames, states))
     scores = np.exp(SHARPNESS * (logits - logits.max(axis=1, keepdims=True)))
     probabilities = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
     return SimulatedSequence(np.arange(frames) / fps, truth, probabilities, quality, bad)
+
+
+def _rho(fps: float) -> float:
+    """The slow error's correlation from frame to frame."""
+    return float(DRIFT_RHO ** (10.0 / fps))
 
 
 def _drift(rng: np.random.Generator, frames: int, states: int, rho: float) -> NDArray[np.float64]:
