@@ -89,3 +89,37 @@ def test_every_item_is_taken_dropped_or_waiting(steps: list[str], capacity: int)
         else:
             taken += len(handoff.take_waiting(1))
     assert put == taken + dropped + len(handoff)
+
+
+def test_a_taker_that_waits_for_a_bunch_is_not_forgotten_when_the_giver_ends_early() -> None:
+    handoff: Handoff[int] = Handoff(8, bunch=4)
+    taken: list[int] = []
+    taker = threading.Thread(target=lambda: taken.extend(handoff))
+    taker.start()
+    handoff.put(1)
+    handoff.put(2)
+    handoff.close()
+    taker.join(timeout=5)
+    assert taken == [1, 2]
+
+
+@pytest.mark.parametrize(("capacity", "bunch"), [(1, 1), (4, 4), (5, 3), (8, 4)])
+def test_everything_passes_between_a_giver_and_a_taker_who_wait_for_bunches(
+    capacity: int, bunch: int
+) -> None:
+    handoff: Handoff[int] = Handoff(capacity, bunch=bunch)
+
+    def give() -> None:
+        for item in range(2_000):
+            handoff.put(item)
+        handoff.close()
+
+    giver = threading.Thread(target=give)
+    giver.start()
+    assert list(handoff) == list(range(2_000))
+    giver.join(timeout=5)
+
+
+def test_a_bunch_larger_than_the_capacity_is_refused() -> None:
+    with pytest.raises(ValueError, match="bunch"):
+        Handoff(2, bunch=3)

@@ -21,13 +21,17 @@ class Handoff(Generic[Item]):
         capacity: Items that may wait.
         when_full: `wait` blocks the giver; `drop_oldest` makes room by giving up what has waited longest,
             so that the newest item always wins.
+        bunch: A side that waits is woken when so many items, or room for so many, are there, or at the close. Saves
+            waking up where nobody is in a hurry; fewer items than that stay until more come.
     """
 
-    def __init__(self, capacity: int, *, when_full: Literal["wait", "drop_oldest"] = "wait") -> None:
-        if capacity < 1:
-            raise ValueError(f"capacity must be at least 1, got {capacity}")
+    def __init__(
+        self, capacity: int, *, when_full: Literal["wait", "drop_oldest"] = "wait", bunch: int = 1
+    ) -> None:
+        if not 1 <= bunch <= capacity:
+            raise ValueError(f"wanted 1 <= bunch <= capacity, got bunch {bunch}, capacity {capacity}")
         self._items: deque[Item] = deque()
-        self._capacity = capacity
+        self._capacity, self._bunch = capacity, bunch
         self._drop_oldest = when_full == "drop_oldest"
         self._lock = threading.Lock()
         self._can_take = threading.Condition(self._lock)
@@ -49,7 +53,8 @@ class Handoff(Generic[Item]):
             if self._closed:
                 raise Closed
             self._items.append(item)
-            self._can_take.notify()
+            if len(self._items) >= self._bunch:
+                self._can_take.notify()
             return dropped
 
     def take(self) -> Item:
@@ -64,7 +69,8 @@ class Handoff(Generic[Item]):
             if not self._items:
                 raise Closed
             item = self._items.popleft()
-            self._can_put.notify()
+            if self._capacity - len(self._items) >= self._bunch:
+                self._can_put.notify()
             return item
 
     def take_waiting(self, most: int) -> list[Item]:
