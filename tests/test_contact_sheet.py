@@ -108,8 +108,8 @@ def test_a_frame_of_another_size_than_its_field_is_left_out(tmp_path: Path) -> N
     tally = _tally(script, script.segment(1, key_frame=5, key_frame_s=0.1))
     large = np.full((480, 640, 3), _MAGENTA, np.uint8)
     pictures = _written(tmp_path, tally, dict.fromkeys(range(20), large))
-    assert set(pictures) == {"contact_sheet.jpg"}
-    assert _magenta(pictures["contact_sheet.jpg"]) == 0
+    assert set(pictures) == {"contact_sheet.jpg", "field.jpg"}  # the latter with the geometry on black
+    assert _magenta(pictures["contact_sheet.jpg"]) == _magenta(pictures["field.jpg"]) == 0
 
 
 def _outside_head(script: Script) -> FrameMessage:
@@ -141,8 +141,8 @@ def test_segments_outside_of_the_body_have_no_picture(tmp_path: Path) -> None:
     assert wanted_frames(tally) == {}
     everywhere = np.full((240, 320, 3), _MAGENTA, np.uint8)
     pictures = _written(tmp_path, tally, dict.fromkeys(range(20), everywhere))
-    assert set(pictures) == {"contact_sheet.jpg"}
-    assert _magenta(pictures["contact_sheet.jpg"]) == 0
+    assert set(pictures) == {"contact_sheet.jpg", "field.jpg"}  # the latter with the geometry on black
+    assert _magenta(pictures["contact_sheet.jpg"]) == _magenta(pictures["field.jpg"]) == 0
 
 
 def test_a_frame_without_a_field_has_no_picture() -> None:

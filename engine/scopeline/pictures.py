@@ -19,7 +19,7 @@ from scopeline.field_sketch import draw_field
 from scopeline.picture import Pixels
 from scopeline.replace_file import replace_file
 from scopeline.summary import Summary
-from scopeline.tally import Shot, Tally
+from scopeline.tally import Tally
 from scopeline.wire import NOTICE
 
 CONTACT_SHEET: Final = "contact_sheet.jpg"
@@ -37,7 +37,9 @@ def wanted_frames(tally: Tally) -> dict[int, float]:
 def write_pictures(
     folder: Path, tally: Tally, summary: Summary, frames: Mapping[int, Pixels], view: View | None
 ) -> None:
-    """Write contact_sheet.jpg and, when a frame may be shown, field.jpg.
+    """Write contact_sheet.jpg and, when the field was ever found, field.jpg.
+
+    Without a frame that may be shown (judged, and not outside the body) field.jpg has the geometry on black.
 
     Args:
         frames: Whole frames, (H, W, 3) uint8 RGB, by number: those of `wanted_frames`, as far as there are.
@@ -55,12 +57,15 @@ def write_pictures(
     replace_file(folder / CONTACT_SHEET, jpeg(sheet))
     middle = tally.middle_shot()
     if middle is not None and _fits(frames.get(middle.frame), middle.field):
-        replace_file(folder / FIELD, jpeg(draw_field_sketch(frames[middle.frame], middle, view)))
+        sketch = draw_field_sketch(frames[middle.frame], middle.field, view, f"at {clock(middle.time_s)}")
+        replace_file(folder / FIELD, jpeg(sketch))
+    elif (field := tally.last_field()) is not None:
+        nothing = np.zeros((field.signal_height, field.signal_width, 3), np.uint8)
+        replace_file(folder / FIELD, jpeg(draw_field_sketch(nothing, field, view, "no frame may be shown")))
 
 
-def draw_field_sketch(pixels: Pixels, shot: Shot, view: View | None) -> Pixels:
+def draw_field_sketch(pixels: Pixels, field: FieldOfView, view: View | None, remark: str) -> Pixels:
     """The frame with its field outlined, black beyond it, 720 lines high; a line below says what is drawn."""
-    field = shot.field
     x, y, width, height = field.box
     shown = np.zeros_like(pixels)
     shown[y : y + height, x : x + width] = cut_to_field(pixels, field).pixels
@@ -71,7 +76,7 @@ def draw_field_sketch(pixels: Pixels, shot: Shot, view: View | None) -> Pixels:
     legend = np.full((84, size[0], 3), 244, np.uint8)
     lines = (
         f"{field.shape}, {width} x {height} of {field.signal_width} x {field.signal_height} pixels, "
-        f"at {clock(shot.time_s)}; {NOTICE}",
+        f"{remark}; {NOTICE}",
         "green: field of view   blue: what the network sees   beyond the field: blanked here",
     )
     for row, line in enumerate(lines):

@@ -107,6 +107,11 @@ class Tally:
                 return shot
         return None
 
+    def last_field(self) -> FieldOfView | None:
+        """The geometry that was found last; None when the field was never found."""
+        found = [number for number in self._field_from[1] if number is not None]
+        return _geometry(self.fields[found[-1]]) if found else None
+
     def _shot(self, frame: int, time_s: float) -> Shot | None:
         place = bisect_right(self._field_from[0], frame) - 1
         number = self._field_from[1][place] if place >= 0 else None
