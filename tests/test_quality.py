@@ -138,6 +138,26 @@ def test_a_freeze_is_refused_after_h264(options: dict[str, str]) -> None:
     assert sum(reason is Reason.FROZEN for reason in said[32:]) >= 24
 
 
+@pytest.mark.parametrize("crf", ["20", "23"])
+def test_a_scope_held_still_is_not_frozen_even_after_h264(crf: str) -> None:
+    wide, held = texture(264, seed=9).astype(np.float32), []
+    for index in range(60):  # a tremor of a third of a pixel, as a hand has it, and sensor noise
+        shift = np.array([[1, 0, -4 + 0.33 * np.sin(index * 0.36)], [0, 1, -4 + 0.2 * np.cos(index * 0.29)]])
+        view = cv2.warpAffine(wide, shift, (256, 256), flags=cv2.INTER_CUBIC)
+        view = view + np.random.default_rng(index).normal(0, 2, view.shape)
+        held.append(np.clip(view, 0, 255).astype(np.uint8))
+    assert sum(reason is Reason.FROZEN for reason in reasons(through_h264(held, crf=crf), fps=30)) <= 2
+
+
+def test_a_slow_movement_with_every_frame_doubled_is_not_frozen() -> None:
+    wide = np.asarray(cv2.resize(texture(96), (384, 384), interpolation=cv2.INTER_CUBIC), np.uint8)
+    views = [
+        np.asarray(cv2.resize(wide[:, n : n + 320], (128, 128), interpolation=cv2.INTER_AREA), np.uint8)
+        for n in range(30)
+    ]
+    assert reasons([view for view in views for _ in range(2)], fps=60) == [None] * 60
+
+
 def test_the_repeated_frames_of_a_25_to_30_conversion_are_not_frozen() -> None:
     sixths = [[*group, group[-1]] for group in np.array(moving(50)).reshape(10, 5, 128, 128, 3)]
     assert reasons([frame for group in sixths for frame in group], fps=30) == [None] * 60

@@ -197,7 +197,7 @@ def small_collection(folder: Path) -> Recipe:
     return Recipe(
         name="small", version="1", licence="Apache-2.0", notice="", seed=1, input=InputPlan(size=32),
         heads=(HeadPlan(name="quality", role="quality", labels=("bad", "good")),),
-        data=ColonData(licences=("CC BY 4.0",), outside_pictures=12, folds=2, fold_epochs=1),
+        data=ColonData(licences=("CC BY 4.0",), outside_pictures=12, every_nth_frame=1, folds=2, fold_epochs=1),
         fit=read_recipe(RECIPES / "colon.toml").fit,
     )  # fmt: skip
 

@@ -54,8 +54,9 @@ def degrade(family: str, pixels: Pixels, rng: Rng, severity: float) -> Pixels:
 
 
 def harmless(pixels: Pixels, rng: Rng) -> Pixels:
-    """A copy with the small variation every good picture has: blur below 0.6 px, gain 0.85 to 1.15."""
-    image = _blur(pixels.astype(np.float32), float(rng.uniform(0.0, 0.6)))
+    """A copy with the small variation every good picture has: blur below 0.6 px (of 224), gain 0.85 to 1.15."""
+    image = pixels.astype(np.float32)
+    image = _blur(image, float(rng.uniform(0.0, 0.6)) * _scale(image))
     return _to_pixels(image * np.float32(rng.uniform(0.85, 1.15)))
 
 
@@ -143,12 +144,16 @@ def _defocus(image: Image, rng: Rng, severity: float) -> Image:
 
 
 def _exposure(image: Image, rng: Rng, severity: float) -> Image:
-    """Wrong exposure with the sensor's own curve: shadows sink into noise, highlights clip to white."""
+    """Wrong exposure: shadows sink into noise, or highlights clip, all over or where the wall is too near."""
     if rng.random() < 0.5:
         grain = rng.normal(0.0, _between(3.0, 9.0, severity), image.shape).astype(np.float32)
         return image * np.float32(_between(0.45, 0.1, severity)) + grain
     bright = 255.0 * (image / 255.0) ** _between(0.6, 0.3, severity) * _between(1.3, 2.0, severity)
-    return np.asarray(bright, np.float32)
+    if rng.random() < 0.5:
+        return np.asarray(bright, np.float32)
+    near = _smooth_noise(image.shape, rng, 2)
+    edge = np.quantile(near, 1.0 - _between(0.4, 0.8, severity))
+    return _mix(image, (1.2 * bright).astype(np.float32), np.clip((near - edge) * 6.0 + 0.5, 0.0, 1.0))
 
 
 def _glare(image: Image, rng: Rng, severity: float) -> Image:

@@ -77,12 +77,12 @@ def colon_examples(root: Path, recipe: Recipe) -> Examples:
     quality, mes = [1] * len(stills), [_grade(row) for row in stills]
     names = [row["path"] for row in stills]
     for row in clips:
-        with_clip = _see_clip(root / row["path"], plan)
+        with_clip = _see_clip(root / row["path"], plan)[:: data.every_nth_frame]
         pixels += list(with_clip)
         keys += [row["path"]] * len(with_clip)
         mes += [UNKNOWN] * len(with_clip)
         quality += [1 if _looks_good(each) else UNKNOWN for each in with_clip]
-        names += [f"{row['path']} frame {number}" for number in range(len(with_clip))]
+        names += [f"{row['path']} frame {number * data.every_nth_frame}" for number in range(len(with_clip))]
     inside = Examples(
         np.stack(pixels),
         {

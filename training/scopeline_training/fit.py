@@ -123,12 +123,11 @@ def _batch(
 
 
 def _class_weights(examples: Examples, head: HeadPlan) -> Tensor:
-    """Inverse square root of each class's share, mean 1: a compromise between the rare grade and calibration."""
+    """Weight of each class by its rarity, mean 1. Quality is balanced by what is spoilt on the fly."""
     targets = examples.targets[head.name]
     counts = np.bincount(targets[targets != UNKNOWN], minlength=len(head.labels))
-    weights = 1.0 / np.sqrt(np.maximum(counts, 1))
-    if head.role == "quality":
-        weights = np.ones(len(head.labels))  # what is spoilt on the fly balances it
+    power = 0.0 if head.role == "quality" else head.balance
+    weights = np.maximum(counts, 1.0) ** -power
     return torch.tensor(weights / weights.mean(), dtype=torch.float32)
 
 

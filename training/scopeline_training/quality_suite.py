@@ -41,7 +41,7 @@ SIZE = 112
 STAGES = ((16, 2), (24, 2), (48, 2), (64, 2), (96, 2), (128, 1))
 """About 30 thousand parameters."""
 HEAD = HeadPlan(name="quality", role="quality", labels=("bad", "good"))
-PLAN = FitPlan(epochs=40, batch=32, peak_rate=4e-3, spoilt_share=0.5, ema_decay=0.98)
+PLAN = FitPlan(epochs=60, batch=32, peak_rate=1e-2, spoilt_share=0.5, ema_decay=0.98)
 
 Score = Callable[[Pixels], NDArray[np.float32]]
 """(N, H, W, 3) pixels -> (N,) a score that grows with quality."""

@@ -29,6 +29,8 @@ class HeadPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Share of this head's loss in the sum."""
     ordinal_power: float | None = None
     """Exponent of the class-distance loss for ordered labels; plain cross-entropy if None."""
+    balance: float = 0.5
+    """Classes weigh by their count to minus this power: 0 as they come, 1 all alike."""
 
 
 class FitPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,6 +70,8 @@ class ColonData(
     licences: tuple[str, ...]
     """Licences a file of the manifest may have."""
     outside_pictures: int
+    every_nth_frame: int
+    """Of the clips."""
     folds: int
     fold_epochs: int
     """Epochs of each cross-validation fold."""
