@@ -48,3 +48,15 @@ def test_an_error_in_the_block_itself_ends_the_threads_and_comes_out() -> None:
     with pytest.raises(KeyError), Crew(on_failure=stop.set) as crew:  # noqa: PT012 - the block is the subject
         crew.start("patient", lambda: waited.append(stop.wait()))
         raise KeyError("block")
+
+
+def test_an_error_while_the_others_are_told_is_noted_on_the_first() -> None:
+    def tell() -> None:
+        raise RuntimeError("the driver hangs")
+
+    def fail() -> None:
+        raise OSError("first")
+
+    with pytest.raises(OSError, match="first") as caught, Crew(on_failure=tell) as crew:
+        crew.start("capture", fail)
+    assert any("RuntimeError: the driver hangs" in note for note in caught.value.__notes__)

@@ -31,9 +31,8 @@ _GOOD_RECTUM = {"quality": (-5.0, 5.0), "organ": (0.0, 9.0, 0.0), "mes": (0.0, 0
 
 def _engine(
     source: Source,
-    sink: CollectingSink,
+    *sinks: Callable[[], CollectingSink],
     backend: FakeBackend | None = None,
-    *,
     live: bool = False,
     batch: int = 1,
 ) -> Engine:
@@ -46,7 +45,7 @@ def _engine(
         Preparer([bundle.input], FieldTracker()),
         judge,
         Concluder(identity, pipeline, bundle.heads),
-        [sink],
+        sinks,
         ledger=Ledger(),
         live=live,
         batch=batch,
@@ -108,7 +107,10 @@ def test_a_slow_network_drops_old_frames_and_the_newest_comes_out() -> None:
     ]
     sink = CollectingSink()
     report = _engine(
-        ScriptedSource(pictures), sink, FakeBackend(lambda picture: _GOOD_RECTUM, gate=gate), live=True
+        ScriptedSource(pictures),
+        sink,
+        backend=FakeBackend(lambda picture: _GOOD_RECTUM, gate=gate),
+        live=True,
     ).run()
     assert sink.frames[-1].frame == 39
     assert report.ledger.lost["late"] > 0
@@ -135,7 +137,7 @@ def test_the_first_error_of_any_stage_comes_out_with_its_name(where: str) -> Non
     backend = FakeBackend(lambda picture: _GOOD_RECTUM, fail_at=3 if where == "network" else None)
     sink = CollectingSink(fail_at=5 if where == "sink" else None)
     with pytest.raises((OSError, RuntimeError)) as caught:
-        _engine(ScriptedSource(script), sink, backend).run()
+        _engine(ScriptedSource(script), sink, backend=backend).run()
     stage = {"source": "capture", "network": "infer", "sink": "conclude"}[where]
     assert f"in stage '{stage}'" in caught.value.__notes__
     assert sink.closed
@@ -146,9 +148,51 @@ def test_a_failed_run_says_so_to_its_subscribers() -> None:
     sink = CollectingSink()
     with pytest.raises(RuntimeError):
         _engine(
-            ScriptedSource(_pictures(20)), sink, FakeBackend(lambda picture: _GOOD_RECTUM, fail_at=3)
+            ScriptedSource(_pictures(20)), sink, backend=FakeBackend(lambda picture: _GOOD_RECTUM, fail_at=3)
         ).run()
     assert sink.statuses[-1].event == "failed"
+
+
+@pytest.mark.parametrize("shown", [0, 12])
+def test_a_source_that_fails_is_never_published_as_the_end_of_the_source(shown: int) -> None:
+    sink = CollectingSink()
+    with pytest.raises(OSError, match="unplugged"):
+        _engine(ScriptedSource([*_pictures(shown), OSError("the card was unplugged")]), sink).run()
+    assert (sink.statuses[-1].event, sink.statuses[-1].text) == ("failed", "a stage failed")
+
+
+def test_a_source_that_cannot_be_closed_does_not_keep_the_other_stages_waiting() -> None:
+    class Stubborn(ScriptedSource):
+        def close(self) -> None:
+            super().close()
+            raise OSError("the driver hangs")
+
+    backend = FakeBackend(lambda picture: _GOOD_RECTUM, fail_at=3)
+    with pytest.raises(OSError, match="the driver hangs"):
+        _engine(Stubborn(_pictures(60)), CollectingSink(), backend=backend).run()
+    assert backend.closed
+
+
+def test_a_sink_that_cannot_be_closed_leaves_no_other_sink_open() -> None:
+    class Stubborn(CollectingSink):
+        def close(self) -> None:
+            raise OSError("no space left on device")
+
+    before, after = CollectingSink(), CollectingSink()
+    with pytest.raises(OSError, match="no space"):
+        _engine(ScriptedSource(_pictures(5)), before, Stubborn(), after).run()
+    assert before.closed
+    assert after.closed
+
+
+def test_a_sink_that_cannot_be_made_closes_those_before_it() -> None:
+    def refuse() -> CollectingSink:
+        raise OSError("address in use")
+
+    sink = CollectingSink()
+    with pytest.raises(OSError, match="address in use"):
+        _engine(ScriptedSource(_pictures(5)), sink, refuse).run()
+    assert sink.closed
 
 
 def test_an_endless_source_ends_when_it_is_stopped() -> None:

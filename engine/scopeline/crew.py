@@ -23,8 +23,8 @@ class Crew:
     def start(self, name: str, stage: Callable[[], None]) -> None:
         """Run `stage` in a thread of its own, named in any error that leaves it."""
         thread = threading.Thread(target=self._work, args=(name, stage), name=f"scopeline-{name}")
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)  # only then: what never started cannot be joined
 
     def _work(self, name: str, stage: Callable[[], None]) -> None:
         try:
@@ -36,10 +36,13 @@ class Crew:
     def _fail(self, error: BaseException) -> None:
         with self._lock:
             first, self._first = self._first, self._first or error
-        if first is None:
-            self._on_failure()
-        else:
+        if first is not None:
             first.add_note(f"then also: {type(error).__name__}: {error}")
+            return
+        try:
+            self._on_failure()
+        except BaseException as another:
+            error.add_note(f"then also, telling the others: {type(another).__name__}: {another}")
 
     def __enter__(self) -> Crew:
         return self

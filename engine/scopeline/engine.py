@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -111,6 +111,7 @@ class Engine:
             self._ready = Handoff(max(2 * BUNCH, batch), bunch=BUNCH)
         self._latency = LatencyHistogram()
         self._stop_asked = threading.Event()
+        self._failed = threading.Event()
 
     def run(self) -> RunReport:
         """Work until the source ends or `stop` is called.
@@ -120,15 +121,16 @@ class Engine:
             LedgerError: a frame is unaccounted for.
         """
         started_ns = time.monotonic_ns()
-        try:
-            with _switch_interval(SWITCH_INTERVAL_S), Crew(on_failure=self._abandon) as crew:
-                crew.start("conclude", self._conclude)
-                crew.start("infer", self._infer)
-                crew.start("prepare", self._prepare)
-                crew.start("capture", self._capture)
-        finally:
-            self._source.close()
-            self._judge.close()
+        with (
+            closing(self._judge),
+            closing(self._source),
+            _switch_interval(SWITCH_INTERVAL_S),
+            Crew(on_failure=self._abandon) as crew,
+        ):
+            crew.start("conclude", self._conclude)
+            crew.start("infer", self._infer)
+            crew.start("prepare", self._prepare)
+            crew.start("capture", self._capture)
         self._ledger.settle()
         return RunReport(
             ended="stopped" if self._stop_asked.is_set() else "finished",
@@ -146,31 +148,27 @@ class Engine:
 
     def _abandon(self) -> None:
         """A stage failed: nothing more will be judged, everybody go home."""
-        self._source.close()
         for handoff in (self._live, self._ready, self._done):
             self._ledger.lose("failed", len(handoff.close(discard=True)))
+        self._source.close()  # last: a source of somebody else's that cannot be closed must not keep the others waiting
 
     def _capture(self) -> None:
-        try:
+        with self._feeding(self._live):
             for frame in self._source.frames():
                 self._ledger.capture()
                 if not self._give(self._live, frame):
                     return
-        finally:
-            self._live.close()
 
     def _prepare(self) -> None:
-        try:
+        with self._feeding(self._ready):
             for frame in self._live:
                 with self._answers_for(1):
                     prepared = self._preparer.prepare(frame)
                 if not self._give(self._ready, prepared):
                     return
-        finally:
-            self._ready.close()
 
     def _infer(self) -> None:
-        try:
+        with self._feeding(self._done):
             for first in self._ready:
                 batch = [first, *self._ready.take_waiting(self._batch - 1)]
                 with self._answers_for(len(batch)):
@@ -181,20 +179,14 @@ class Engine:
                     if not self._give(self._done, Judged(prepared, prediction, now_ns)):
                         self._ledger.lose("failed", len(batch) - place - 1)
                         return
-        finally:
-            self._done.close()
 
     def _conclude(self) -> None:
-        sinks: list[Sink] = []
-        try:
-            sinks.extend(make() for make in self._make_sinks)
+        with ExitStack() as open_sinks:
+            sinks = [open_sinks.enter_context(closing(make())) for make in self._make_sinks]
             self._publish(sinks, self._concluder.status("started", "", self._moment()))
             for judged in self._done:
                 self._conclude_one(sinks, judged)
             self._say_farewell(sinks)
-        finally:
-            for sink in sinks:
-                sink.close()
 
     def _conclude_one(self, sinks: Sequence[Sink], judged: Judged) -> None:
         self._ledger.publish()
@@ -207,8 +199,10 @@ class Engine:
         moment = self._moment()
         for message in self._concluder.finish(moment):
             self._publish(sinks, message)
-        event: Literal["ended", "failed"] = "failed" if moment.ledger.lost.get("failed") else "ended"
+        event: Literal["ended", "failed"] = "failed" if self._failed.is_set() else "ended"
         text = "stopped on request" if self._stop_asked.is_set() else "end of source"
+        if event == "failed":
+            text = "a stage failed"
         self._publish(sinks, self._concluder.status(event, text, moment, self._latency.summary()))
 
     def _publish(self, sinks: Sequence[Sink], message: Message) -> None:
@@ -230,6 +224,18 @@ class Engine:
         if dropped is not None:
             self._ledger.lose("late")
         return True
+
+    @contextmanager
+    def _feeding(self, handoff: Handoff[_T]) -> Iterator[None]:
+        """Close what a stage feeds when the stage ends. That it failed is known before those behind it see the end:
+        a run that failed must not be published as one that reached the end of its source."""
+        try:
+            yield
+        except BaseException:
+            self._failed.set()
+            raise
+        finally:
+            handoff.close()
 
     @contextmanager
     def _answers_for(self, frames: int) -> Iterator[None]:
