@@ -228,7 +228,7 @@ def test_a_small_quality_suite_tells_blur_from_good_and_notes_what_was_left_out(
         plain(48, 0), plain(12, 900).pixels, plan=plan, families=("defocus",), console=Console(quiet=True)
     )
     assert outcome.c1_seed_style > 0.8
-    assert outcome.c2_worst == outcome.c2_left_out["defocus"] > 0.8
+    assert outcome.c2_worst == outcome.c2_left_out["defocus"] > 0.65
     assert (outcome.train_images, outcome.test_images) == (48, 12)
 
 
