@@ -195,6 +195,47 @@ def test_a_sink_that_cannot_be_made_closes_those_before_it() -> None:
     assert sink.closed
 
 
+def test_no_frame_is_taken_before_every_sink_stands() -> None:
+    asked = threading.Event()
+    sink = CollectingSink()
+
+    def make_when_frames_could_have_been_lost() -> CollectingSink:
+        asked.wait(timeout=0.2)
+        return sink
+
+    _engine(
+        ScriptedSource([*_pictures(3), asked.set, *_pictures(9)]),
+        make_when_frames_could_have_been_lost,
+        live=True,
+    ).run()
+    assert sink.statuses[0].event == "started"
+    assert sink.statuses[0].ledger.captured == 0
+
+
+def test_a_sink_that_cannot_be_made_asks_the_source_for_nothing() -> None:
+    asked = threading.Event()
+
+    def refuse() -> CollectingSink:
+        asked.wait(timeout=0.2)
+        raise OSError("address in use")
+
+    with pytest.raises(OSError, match="address in use"):
+        _engine(ScriptedSource([asked.set]), refuse).run()
+    assert not asked.is_set()
+
+
+def test_a_run_that_is_stopped_while_its_sinks_are_made_ends() -> None:
+    sink = CollectingSink()
+
+    def make() -> CollectingSink:
+        engine.stop()
+        assert engine.stop_asked
+        return sink
+
+    engine = _engine(EndlessSource(), make, live=True)
+    assert engine.run().ended == "stopped"
+
+
 def test_an_endless_source_ends_when_it_is_stopped() -> None:
     sink = CollectingSink()
     engine = _engine(EndlessSource(), sink, live=True)

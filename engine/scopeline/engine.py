@@ -112,6 +112,7 @@ class Engine:
         self._latency = LatencyHistogram()
         self._stop_asked = threading.Event()
         self._failed = threading.Event()
+        self._may_capture = threading.Event()
 
     def run(self) -> RunReport:
         """Work until the source ends or `stop` is called.
@@ -145,15 +146,27 @@ class Engine:
         of times, also from a signal handler."""
         self._stop_asked.set()
         self._source.close()
+        self._may_capture.set()
+
+    @property
+    def stop_asked(self) -> bool:
+        """Whether `stop` was called: what takes long before the first frame can ask."""
+        return self._stop_asked.is_set()
 
     def _abandon(self) -> None:
         """A stage failed: nothing more will be judged, everybody go home."""
+        self._failed.set()
+        self._may_capture.set()
         for handoff in (self._live, self._ready, self._done):
             self._ledger.lose("failed", len(handoff.close(discard=True)))
         self._source.close()  # last: a source of somebody else's that cannot be closed must not keep the others waiting
 
     def _capture(self) -> None:
         with self._feeding(self._live):
+            # Only when every sink stands: a frame taken before would be lost while one waits for its subscriber.
+            self._may_capture.wait()
+            if self._failed.is_set() or self._stop_asked.is_set():
+                return
             for frame in self._source.frames():
                 self._ledger.capture()
                 if not self._give(self._live, frame):
@@ -184,6 +197,7 @@ class Engine:
         with ExitStack() as open_sinks:
             sinks = [open_sinks.enter_context(closing(make())) for make in self._make_sinks]
             self._publish(sinks, self._concluder.status("started", "", self._moment()))
+            self._may_capture.set()
             for judged in self._done:
                 self._conclude_one(sinks, judged)
             self._say_farewell(sinks)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -15,11 +17,13 @@ from scopeline.config import load_pipeline
 from scopeline.marks import Marks, marks_path, read_marks
 from scopeline.ports import Source
 from scopeline.simulation.procedure import simulate_procedure
-from scopeline.sinks.zeromq import ZmqSink
+from scopeline.sinks.zeromq import DEFAULT_ADDRESS, ZmqSink
 from scopeline.sources.media import MediaSource
 from scopeline.sources.synthetic import SyntheticSource
 from scopeline.watch import render
 from scopeline.watch_state import WatchState
+
+_PATIENCE_S: Final = 0.2
 
 
 def live(
@@ -40,22 +44,27 @@ def live(
     frame may wait, newer frames replace it, and every frame given up is counted and published.
     """
     plan = load_pipeline(pipeline)
-    address = publish or plan.publish.address
-    feed, marks = _open(source)
-    state = WatchState()
-    view = Live(get_renderable=lambda: render(state), refresh_per_second=4, transient=True)
+    state, console = WatchState(), Console()
+    view = Live(get_renderable=lambda: render(state), console=console, refresh_per_second=4, transient=True)
 
     def make_sink() -> ZmqSink:
-        sink = ZmqSink(address, encoding=plan.publish.encoding)
-        if wait_for_subscriber_s:
-            sink.wait_for_subscriber(wait_for_subscriber_s)
+        sink = ZmqSink(publish or plan.publish.address, encoding=plan.publish.encoding)
+        follow = "" if sink.address == DEFAULT_ADDRESS else f" --connect {sink.address}"
+        console.print(
+            f"publishing on [bold]{sink.address}[/]; follow it elsewhere with [bold]scopeline watch{follow}[/]"
+        )
+        wait_until_s = time.monotonic() + wait_for_subscriber_s
+        # In short waits, so that Ctrl-C is heard: nothing but the thread that waits may touch its socket.
+        while not engine.stop_asked and time.monotonic() < wait_until_s:
+            if sink.wait_for_subscriber(_PATIENCE_S):
+                break
         return sink
 
-    engine = assemble(plan, feed, [make_sink], live=True, marks=marks, on_message=state.apply)
-    console = Console()
-    console.print(f"publishing on [bold]{address}[/]; follow it elsewhere with [bold]scopeline watch[/]")
-    with stops_on_interrupt(engine), view:
-        report = engine.run()
+    marks = _marks(source)
+    with closing(_open(source)) as feed:
+        engine = assemble(plan, feed, [make_sink], live=True, marks=marks, on_message=state.apply)
+        with stops_on_interrupt(engine), view:
+            report = engine.run()
     console.print(render(state))
     lost = sum(report.ledger.lost.values())
     console.print(
@@ -66,8 +75,12 @@ def live(
         raise typer.Exit(INTERRUPTED)
 
 
-def _open(source: str) -> tuple[Source, Marks | None]:
+def _open(source: str) -> Source:
     if source == "synthetic":
-        return SyntheticSource(simulate_procedure(seed=7), live=True), None
+        return SyntheticSource(simulate_procedure(seed=7), live=True)
+    return MediaSource(source, live=True)
+
+
+def _marks(source: str) -> Marks | None:
     beside = marks_path(Path(source))
-    return MediaSource(source, live=True), read_marks(beside) if beside.is_file() else None
+    return read_marks(beside) if beside.is_file() else None
