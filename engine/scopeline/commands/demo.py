@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -112,15 +113,11 @@ def _now(message: FrameMessage) -> str:
 
 
 def _print_result(console: Console, score: Score, report: RunReport) -> None:
-    table = Table(title="segments: truth and what was found", caption="Synthetic. Research use only.")
-    table.add_column("true place")
-    table.add_column("from-to", justify="right")
-    table.add_column("MES", justify="right")
-    table.add_column("found from-to", justify="right", header_style="bold cyan")
-    table.add_column("worst MES", justify="right", header_style="bold cyan")
-    table.add_column("dominant", justify="right", header_style="bold cyan")
-    table.add_column("frames used", justify="right", header_style="bold cyan")
-    table.add_column("IoU", justify="right")
+    table = Table(title="segments: the truth and what was found", box=SIMPLE, pad_edge=False)
+    for heading in ("true place", "from-to", "MES"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("found", "worst", "mostly", "frames used", "IoU"):
+        table.add_column(heading, justify="right", header_style="bold cyan", no_wrap=True)
     for pair in score.pairs:
         table.add_row(*_row(pair))
     console.print(table)
@@ -129,6 +126,7 @@ def _print_result(console: Console, score: Score, report: RunReport) -> None:
     console.print(f"segment F1@50 {score.f1_50:.2f}, edit {score.edit:.2f}, {score.surplus} surplus, {flips}")
     console.print(f"worst MES {grades}")
     _print_report(console, report)
+    console.print("synthetic procedure; research use only", style="dim")
 
 
 def _row(pair: Pair) -> list[str]:
@@ -142,7 +140,7 @@ def _row(pair: Pair) -> list[str]:
         _span(found.start_s, found.end_s),
         f"[{colour}]{'-' if found.mes_worst is None else found.mes_worst}[/]",
         "-" if found.mes_dominant is None else str(found.mes_dominant),
-        f"{found.frames_usable} of {found.frames_seen}",
+        f"{found.frames_usable}/{found.frames_seen}",
         f"{pair.iou:.2f}",
     ]
 
@@ -151,7 +149,8 @@ def _print_report(console: Console, report: RunReport) -> None:
     ledger = report.ledger
     lost = sum(ledger.lost.values())
     console.print(
-        f"ledger: {ledger.captured} captured = {ledger.published} published + {ledger.in_flight} in flight + {lost} lost"
+        f"ledger: {ledger.captured} captured = {ledger.published} published + {ledger.in_flight} in flight "
+        f"+ {lost} lost"
     )
     figures = ", ".join(f"{name} {value:.1f}" for name, value in report.latency_ms.items())
     console.print(f"latency capture to publish, ms: {figures}")
@@ -161,4 +160,8 @@ def _print_report(console: Console, report: RunReport) -> None:
 
 
 def _span(start_s: float, end_s: float) -> str:
-    return f"{int(start_s) // 60:02d}:{start_s % 60:04.1f}-{int(end_s) // 60:02d}:{end_s % 60:04.1f}"
+    return f"{_clock(start_s)}-{_clock(end_s)}"
+
+
+def _clock(time_s: float) -> str:
+    return f"{round(time_s) // 60:02d}:{round(time_s) % 60:02d}"
