@@ -197,7 +197,7 @@ def scopeline(job: Job) -> Spent:
 
     source = MediaSource(job.clip, threads=job.decoder_threads)
     sinks: list[Callable[[], Sink]] = [lambda: ZmqSink("tcp://127.0.0.1:*")]
-    engine = assemble(engine_pipeline, source, sinks, live=False, on_message=hear)
+    engine = assemble(engine_pipeline, source, sinks, live=False, bulk=True, on_message=hear)
     meter = _Meter()
     report = engine.run()
     unseen = sum(reasons[reason] for reason in ("no_field", "black", "white", "colour_bars", "frozen"))

@@ -13,7 +13,7 @@ from scopeline.backends import open_backend
 from scopeline.bundle import Input, load_bundle
 from scopeline.conclude import Concluder, Identity
 from scopeline.config import Pipeline
-from scopeline.engine import Engine
+from scopeline.engine import BUNCH, Engine
 from scopeline.field_tracker import FieldTracker
 from scopeline.judge import Judge, Model
 from scopeline.ledger import Ledger
@@ -31,6 +31,7 @@ def assemble(
     sinks: Sequence[Callable[[], Sink]],
     *,
     live: bool,
+    bulk: bool = False,
     marks: Marks | None = None,
     on_message: Callable[[Message], None] | None = None,
 ) -> Engine:
@@ -41,6 +42,7 @@ def assemble(
         source: Where frames come from; closed by the engine.
         sinks: Factories, called in the thread that will own the sinks.
         live: The newest frame wins; otherwise nothing is lost.
+        bulk: Nobody watches: stages are woken for several frames at once, which is cheaper and later.
         marks: What the operator said, for recordings.
         on_message: Called with every message, in the concluding thread.
 
@@ -70,6 +72,7 @@ def assemble(
         ledger=Ledger(),
         live=live,
         batch=1 if live else pipeline.batch,
+        bunch=BUNCH if bulk else 1,
         on_message=on_message,
     )
 

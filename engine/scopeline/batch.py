@@ -151,7 +151,13 @@ class Batch:
         self._on_start(job, source.duration_s)
         try:
             self._engine = assemble(
-                self._pipeline, source, [make_sink], live=False, marks=marks, on_message=self._on_message
+                self._pipeline,
+                source,
+                [make_sink],
+                live=False,
+                bulk=True,
+                marks=marks,
+                on_message=self._on_message,
             )
             if self.stopped:  # asked while the models were loaded
                 self._engine.stop()

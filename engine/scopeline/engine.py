@@ -36,8 +36,11 @@ SWITCH_INTERVAL_S = 0.0005
 beside a busy thread to a quarter; 0.5 ms gives three quarters of the speed back (docs/architecture.md, "Cost")."""
 
 BUNCH = 4
-"""Frames of a recording for which a stage is woken at once. Woken for each, the stages cost 0.6 ms more processor time
-per 1080p frame (of 8.9 ms; 14 instead of 9 thread switches, and cold caches); eight and sixteen gave nothing more."""
+"""Frames for which a stage is woken at once when recordings go through in bulk. Woken for each, the stages cost 0.6 ms
+more processor time per 1080p frame (of 8.9 ms; 14 instead of 9 thread switches, and cold caches); eight and sixteen gave
+nothing more. The price is delay, up to four frames of it at every stage, which nobody waits for in bulk."""
+
+_DONE_CAPACITY = 8
 
 _T = TypeVar("_T")
 
@@ -76,6 +79,7 @@ class Engine:
         ledger: Counts every frame.
         live: The newest frame wins; otherwise no frame is lost.
         batch: Most frames per inference.
+        bunch: Frames of a recording for which a stage is woken at once, see `BUNCH`. 1 hands every frame on at once.
         on_message: Called in the concluding thread with every message, before the sinks.
     """
 
@@ -90,6 +94,7 @@ class Engine:
         ledger: Ledger,
         live: bool,
         batch: int = 1,
+        bunch: int = 1,
         on_message: Callable[[Message], None] | None = None,
     ) -> None:
         self._source = source
@@ -105,10 +110,11 @@ class Engine:
         self._done: Handoff[Judged]
         if live:
             self._live, self._ready = Handoff(1, when_full="drop_oldest"), Handoff(batch)
-            self._done = Handoff(2 * BUNCH)
+            self._done = Handoff(_DONE_CAPACITY)
         else:
-            self._live, self._done = Handoff(2 * BUNCH, bunch=BUNCH), Handoff(2 * BUNCH, bunch=BUNCH)
-            self._ready = Handoff(max(2 * BUNCH, batch), bunch=BUNCH)
+            self._live = Handoff(2 * bunch, bunch=bunch)
+            self._ready = Handoff(max(2 * bunch, batch), bunch=bunch)
+            self._done = Handoff(max(2 * bunch, _DONE_CAPACITY), bunch=bunch)
         self._latency = LatencyHistogram()
         self._stop_asked = threading.Event()
         self._failed = threading.Event()
