@@ -286,6 +286,12 @@ def test_key_frames_of_a_damaged_recording_keep_their_numbers(tmp_path: Path) ->
     assert _fetched(path, wanted) == {number: truth[number] for number in wanted}
 
 
+def test_key_frames_come_from_a_recording_whose_tags_are_latin_1(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "tagged.mkv", frames=30)
+    path.write_bytes(path.read_bytes().replace(b"Lavf", "Mül ".encode("latin-1")))
+    assert _fetched(path, (3, 20)) == {3: 3, 20: 20}
+
+
 def test_key_frames_are_deinterlaced_and_upright_like_the_judged_ones(tmp_path: Path) -> None:
     woven = write_clip(tmp_path / "woven.mpg", frames=30, codec="mpeg2video", prepare=interlaced)
     turned = write_clip(tmp_path / "turned.mp4", frames=30, rotation=90)

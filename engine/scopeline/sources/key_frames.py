@@ -50,7 +50,7 @@ def key_frames(path: Path, wanted: Mapping[int, float], *, stream_s: float) -> d
 
 def _by_jumping(path: Path, wanted: Mapping[int, float], stream_s: float) -> dict[int, Pixels] | None:
     """The frames, or None when the stamps do not lead to them."""
-    with av.open(f"file:{path}") as container:
+    with av.open(f"file:{path}", metadata_errors="replace") as container:
         if len(container.streams.video) != 1:
             return None
         origin_s = next(_stamped(container), (None, None))[1]
