@@ -65,6 +65,12 @@ def test_a_folder_without_a_description_is_refused(tmp_path: Path) -> None:
         load_bundle(tmp_path / "nothing")
 
 
+def test_a_description_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bundle.toml").write_bytes(b"\xff\xfe\x00name")
+    with pytest.raises(BundleError, match="not a bundle description"):
+        load_bundle(tmp_path)
+
+
 def test_a_bundle_of_another_schema_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="schema 1, got 9"):
         load_bundle(_write(tmp_path, _TOML.replace("schema = 1", "schema = 9")))

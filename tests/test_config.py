@@ -44,6 +44,13 @@ def test_a_wrong_pipeline_says_what_and_where(tmp_path: Path, text: str, complai
     assert "pipeline.toml" in str(caught.value)
 
 
+def test_a_file_that_is_no_text_is_no_pipeline(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.toml"
+    file.write_bytes(b"\xff\xfe\x00name")
+    with pytest.raises(ConfigError, match=r"pipeline\.toml: not a pipeline"):
+        load_pipeline(file)
+
+
 def test_a_pipeline_that_does_not_exist_names_those_that_ship() -> None:
     with pytest.raises(ConfigError, match=r"'colonoscopy', 'demo'"):
         load_pipeline(Path("gastroscopy"))

@@ -55,6 +55,13 @@ def test_what_is_wrong_is_named_with_the_file(tmp_path: Path, old: str, new: str
     assert "scope.toml" in str(caught.value)
 
 
+def test_a_file_that_is_no_text_is_a_configuration_error(tmp_path: Path) -> None:
+    path = tmp_path / "scope.toml"
+    path.write_bytes(b"\xff\xfe\x00name")
+    with pytest.raises(ConfigError, match=r"scope\.toml"):
+        load_profile(path)
+
+
 def test_a_missing_file_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml"):
         load_profile(tmp_path / "nowhere.toml")

@@ -122,7 +122,7 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(
             f"{folder}: wanted a model bundle (a folder with bundle.toml), found none there"
         ) from error
-    except (msgspec.DecodeError, OSError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
         raise BundleError(f"{description}: not a bundle description: {error}") from error
     if content.schema != SCHEMA:
         raise BundleError(

@@ -107,7 +107,7 @@ def load_pipeline(path: Path) -> Pipeline:
         raise ConfigError(
             f"{file}: no such pipeline file; Scopeline ships {known}, or give the path of a .toml"
         ) from error
-    except (msgspec.DecodeError, OSError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{file}: not a pipeline: {error}") from error
     _check(file, pipeline)
     return msgspec.structs.replace(pipeline, folder=str(file.parent))

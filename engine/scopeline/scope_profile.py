@@ -80,7 +80,7 @@ def load_profile(path: Path) -> ScopeProfile:
         profile = msgspec.toml.decode(path.read_bytes(), type=ScopeProfile)
     except OSError as error:
         raise ConfigError(f"{path}: wanted a scope profile, could not read it ({error.strerror})") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
     if min(profile.signal) < 1:
         raise ConfigError(f"{path}: signal must be a width and a height in pixels, got {profile.signal}")
