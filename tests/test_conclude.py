@@ -9,6 +9,7 @@ from scipy.stats import entropy
 from fakes import MES, ORGAN, QUALITY
 from scopeline.conclude import Concluder, Identity, Moment
 from scopeline.config import BundleChoice, Pipeline, Publishing
+from scopeline.errors import ConfigError
 from scopeline.field_of_view import FieldOfView, Shape
 from scopeline.field_tracker import FieldEvent
 from scopeline.marks import Mark, Marks
@@ -136,6 +137,12 @@ def test_with_a_fixed_lag_every_frames_tag_is_revised_once() -> None:
     assert sum(revision.tag != revision.live_tag for revision in revisions) > 0
 
 
+@pytest.mark.parametrize("head", ["orgn", "quality"])
+def test_settings_for_a_head_that_is_not_smoothed_are_refused(head: str) -> None:
+    with pytest.raises(ConfigError, match=rf"smoothing\.{head}.*'organ', 'mes'"):
+        _concluder(smoothing={head: SmoothingSettings(tau_s=2.0)})
+
+
 def test_the_time_of_day_is_left_out_unless_it_is_asked_for() -> None:
     silent = _last_frame(_run(_concluder(), [_judged(0)]))
     spoken = _last_frame(_run(_concluder(publish=Publishing(wall_clock=True)), [_judged(0)]))
@@ -159,6 +166,8 @@ def test_a_head_abstains_below_its_threshold() -> None:
 
 def test_a_late_joiner_learns_every_five_seconds_what_it_listens_to() -> None:
     messages = _run(_concluder(), [_judged(seq) for seq in range(121)])
-    running = [message for message in messages if isinstance(message, StatusMessage) and message.event == "running"]
+    running = [
+        message for message in messages if isinstance(message, StatusMessage) and message.event == "running"
+    ]
     assert [status.sent["frame"] for status in running] == [51, 101]
     assert running[0].source == "source"

@@ -15,6 +15,7 @@ import numpy as np
 
 from scopeline.bundle import Head
 from scopeline.config import Pipeline
+from scopeline.errors import ConfigError
 from scopeline.field_tracker import FieldEvent
 from scopeline.fixed_lag import Revision
 from scopeline.marks import Mark, Marks
@@ -72,7 +73,11 @@ class Moment:
 
 
 class Concluder:
-    """Turns predictions into messages, one frame after the other. Belongs to one thread."""
+    """Turns predictions into messages, one frame after the other. Belongs to one thread.
+
+    Raises:
+        ConfigError: the pipeline smooths a head that no bundle has, or that is not smoothed (quality).
+    """
 
     def __init__(
         self, identity: Identity, pipeline: Pipeline, heads: Sequence[Head], marks: Marks | None = None
@@ -87,6 +92,7 @@ class Concluder:
             for head in heads
             if head.role != "quality"
         }
+        _check_smoothing(self._smoothers, pipeline)
         self._lagging = [name for name in self._smoothers if self._settings(self._heads[name]).lag_s > 0]
         self._segmenter = Segmenter(
             pipeline.segments,
@@ -301,6 +307,14 @@ class Concluder:
                 OverlayBox(kind=each.kind, box=(each.x, each.y, each.width, each.height))
                 for each in (field.overlays if field else ())
             ],
+        )
+
+
+def _check_smoothing(smoothers: Mapping[str, Smoother], pipeline: Pipeline) -> None:
+    unknown = [name for name in pipeline.smoothing if name not in smoothers]
+    if unknown:
+        raise ConfigError(
+            f"[smoothing.{unknown[0]}]: no bundle has such a head to be smoothed; there are {list(smoothers)}"
         )
 
 
