@@ -70,6 +70,15 @@ def test_what_waits_at_the_close_can_still_be_taken() -> None:
         handoff.take()
 
 
+def test_what_comes_after_the_close_pushes_out_nothing_that_waits() -> None:
+    handoff: Handoff[int] = Handoff(1, when_full="drop_oldest")
+    handoff.put(1)
+    handoff.close()
+    with pytest.raises(Closed):
+        handoff.put(2)
+    assert handoff.take() == 1
+
+
 def test_taking_what_waits_never_waits() -> None:
     handoff: Handoff[int] = Handoff(4)
     assert handoff.take_waiting(3) == []

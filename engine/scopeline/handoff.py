@@ -46,7 +46,7 @@ class Handoff(Generic[Item]):
         """
         with self._lock:
             dropped = None
-            if self._drop_oldest and len(self._items) >= self._capacity:
+            if self._drop_oldest and len(self._items) >= self._capacity and not self._closed:
                 dropped = self._items.popleft()
             while len(self._items) >= self._capacity and not self._closed:
                 self._can_put.wait()
