@@ -218,3 +218,14 @@ def test_a_folder_that_cannot_be_made_is_refused_with_its_name(tmp_path: Path) -
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(SinkError, match="taken"):
         FolderSink(tmp_path / "taken")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_named_as_such_however_often_it_is_met(tmp_path: Path) -> None:
+    (tmp_path / "frames.jsonl.zst").symlink_to("/dev/full")
+    sink, script = FolderSink(tmp_path), Script()
+    with pytest.raises(SinkError, match="No space left on device"):
+        for frame in random_frames(script, 1000):
+            sink.publish(frame)
+    with pytest.raises(SinkError, match=r"results cannot be written"):
+        sink.close()

@@ -127,11 +127,10 @@ class FrameLog:
         self._block = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
 
     def _end(self) -> None:
-        self._pieces.append(self._block.flush())
-        block = b"".join(self._pieces)
+        block = b"".join([*self._pieces, self._block.flush()])
+        self._begin()  # first: a block that cannot be written is given up, and not flushed again by `close`
         while block:  # an unbuffered write may take less than it is given, when the disk fills up
             block = block[self._file.write(block) :]
-        self._begin()
 
 
 def write_tables(folder: Path, tally: Tally, summary: Summary, *, durable: bool = True) -> None:
