@@ -34,7 +34,7 @@ class LedgerReport(msgspec.Struct, frozen=True, kw_only=True):
     published: int
     in_flight: int
     lost: dict[str, int]
-    """Frames that were captured and not judged, by reason: `late` (a newer frame won), `stopped`."""
+    """Frames that were captured and not judged, by reason: `late` (a newer frame won), `failed` (the run broke)."""
     damaged: dict[str, int]
     """Packets that never became a frame, by reason. They have no frame number and are outside the equation."""
 
