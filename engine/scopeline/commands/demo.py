@@ -113,10 +113,12 @@ def _now(message: FrameMessage) -> str:
 
 
 def _print_result(console: Console, score: Score, report: RunReport) -> None:
-    table = Table(title="segments: the truth and what was found", box=SIMPLE, pad_edge=False)
+    table = Table(
+        title="segments: the truth and what was found", box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     for heading in ("true place", "from-to", "MES"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("found", "worst", "mostly", "frames used", "IoU"):
+    for heading in ("found", "worst", "mostly", "usable", "IoU"):
         table.add_column(heading, justify="right", header_style="bold cyan", no_wrap=True)
     for pair in score.pairs:
         table.add_row(*_row(pair))
