@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,14 @@ def _summary(folder: Path) -> dict[str, Any]:
 
 def _write(folder: Path, *messages: Message) -> Path:
     sink = FolderSink(folder)
-    for message in messages:
-        sink.publish(message)
+    _publish(sink, messages)
     sink.close()
     return folder
+
+
+def _publish(sink: FolderSink, messages: Sequence[Message]) -> None:
+    for message in messages:
+        sink.publish(message)
 
 
 def _ended(script: Script, **changes: Any) -> Message:
@@ -223,9 +228,8 @@ def test_a_folder_that_cannot_be_made_is_refused_with_its_name(tmp_path: Path) -
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_named_as_such_however_often_it_is_met(tmp_path: Path) -> None:
     (tmp_path / "frames.jsonl.zst").symlink_to("/dev/full")
-    sink, script = FolderSink(tmp_path), Script()
+    sink, frames = FolderSink(tmp_path), random_frames(Script(), 1000)
     with pytest.raises(SinkError, match="No space left on device"):
-        for frame in random_frames(script, 1000):
-            sink.publish(frame)
+        _publish(sink, frames)
     with pytest.raises(SinkError, match=r"results cannot be written"):
         sink.close()
