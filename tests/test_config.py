@@ -1,12 +1,25 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from scopeline.config import Pipeline, load_pipeline
+from scopeline.config import (
+    BundleChoice,
+    Condition,
+    FieldRule,
+    HeadRule,
+    Pipeline,
+    Publishing,
+    QualityRule,
+    load_pipeline,
+)
 from scopeline.errors import ConfigError
+from scopeline.segments import SegmentSettings
 from scopeline.shipped import shipped_pipelines
+from scopeline.smoothing import SmoothingSettings
 
 _MINIMAL = 'name = "test"\n[[bundles]]\npath = "bundles/demo"\n'
 
@@ -67,3 +80,39 @@ def test_the_hash_follows_what_decides_results_and_nothing_else(tmp_path: Path) 
     stricter = _load(tmp_path, _MINIMAL + "[quality]\nusable_at = 0.7\n")
     assert plain.hash == elsewhere.hash
     assert plain.hash != stricter.hash
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        Pipeline,
+        BundleChoice,
+        Condition,
+        HeadRule,
+        QualityRule,
+        FieldRule,
+        Publishing,
+        SmoothingSettings,
+        SegmentSettings,
+    ],
+)
+def test_the_page_explains_every_key_with_its_default(section: type[msgspec.Struct]) -> None:
+    page = (shipped_pipelines() / "README.md").read_text()
+    ours = {"folder", "heads", "bundles", "smoothing", "segments", "publish", "quality", "field", "when"}
+    for field in msgspec.structs.fields(section):
+        if field.name not in ours:
+            assert re.search(rf"`[^`]*\b{field.name}\b[^`]*`", page), f"{field.name} is not explained"
+
+
+def test_the_shipped_defaults_are_those_on_the_page() -> None:
+    page = (shipped_pipelines() / "README.md").read_text()
+    plain = re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", page, re.MULTILINE)
+    defaults = {
+        f.name: f.default
+        for part in (SmoothingSettings, SegmentSettings)
+        for f in msgspec.structs.fields(part)
+    }
+    assert len(plain) > 10
+    for name, value in plain:
+        if name in defaults:
+            assert float(value) == defaults[name], name
