@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from scopeline.errors import SinkError
 from scopeline.picture import rgb_pixels
 from scopeline.simulation.barcode import read
 from scopeline.simulation.film import render_video
@@ -165,6 +166,19 @@ def test_the_film_holds_every_frame_in_order_with_its_truth_beside_it(tmp_path: 
     assert [round(float(picture.time or 0), 3) for picture in pictures] == [k / 10 for k in range(40)]
     assert done == list(range(1, 41))
     assert all(path.exists() for path in truth)
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"), [("film.txt", "ending in one of"), ("no/film.mp4", "No such")]
+)
+def test_a_film_that_cannot_be_written_is_refused_before_it_is_rendered(
+    tmp_path: Path, name: str, complaint: str
+) -> None:
+    rendered: list[int] = []
+    procedure = simulate_procedure(seed=3, duration_s=20, fps=5, width=160, height=120)
+    with pytest.raises(SinkError, match=complaint):
+        render_video(procedure, tmp_path / name, progress=rendered.append)
+    assert rendered == []
 
 
 def test_an_odd_size_cannot_be_filmed(tmp_path: Path) -> None:

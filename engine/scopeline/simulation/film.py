@@ -7,10 +7,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.container import OutputContainer
 
+from scopeline.errors import SinkError
 from scopeline.picture import picture_from_rgb
+from scopeline.replace_file import cannot_write
 from scopeline.simulation.procedure import Procedure, write_truth
 from scopeline.simulation.renderer import Renderer
+
+_ENDINGS = (".mp4", ".mkv", ".mov", ".avi", ".ts")
 
 
 def render_video(
@@ -36,11 +41,12 @@ def render_video(
 
     Raises:
         ValueError: width or height are odd.
+        SinkError: the file cannot be written there, or its ending names no container for H.264.
     """
     if procedure.width % 2 or procedure.height % 2:
         raise ValueError(f"H.264 wants an even width and height, got {procedure.width}x{procedure.height}")
     renderer = Renderer(procedure)
-    with av.open(str(path), "w") as container:
+    with _opened(path) as container:
         rate = Fraction(procedure.fps).limit_denominator(1001)
         stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": preset})
         stream.width, stream.height, stream.pix_fmt = procedure.width, procedure.height, "yuv420p"
@@ -53,3 +59,16 @@ def render_video(
                 progress(index + 1)
         container.mux(stream.encode())
     return path, *write_truth(procedure, path.with_suffix(""))
+
+
+def _opened(path: Path) -> OutputContainer:
+    """The container, refused before the first frame is rendered and not after."""
+    if path.suffix not in _ENDINGS:
+        raise SinkError(
+            f"{path}: wanted a video file's name, ending in one of {', '.join(_ENDINGS)}, got {path.name!r}"
+        )
+    try:
+        path.touch()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    return av.open(str(path), "w")
