@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def assemble(
 
     Args:
         pipeline: The set-up.
-        source: Where frames come from; closed by the engine.
+        source: Where frames come from; closed when the engine has run, and by the caller when assembling fails.
         sinks: Factories, called in the thread that will own the sinks.
         live: The newest frame wins; otherwise nothing is lost.
         bulk: Nobody watches: stages are woken for several frames at once, which is cheaper and later.
@@ -47,14 +48,32 @@ def assemble(
         on_message: Called with every message, in the concluding thread.
 
     Raises:
-        BundleError, BackendError, ConfigError: a part of the pipeline is wrong; nothing is left open.
+        BundleError, BackendError, ConfigError: a part of the pipeline is wrong; no model is left open.
     """
     # OpenCV's own threads would compete with the stages for two cores, for pictures of 224 pixels.
     cv2.setNumThreads(1)
-    models, inputs = open_models(pipeline)
-    judge = Judge(models, pipeline.heads, usable_at=pipeline.quality.usable_at)
     profile = load_profile(profile_path(pipeline)) if pipeline.field.profile else None
-    identity = Identity(
+    with ExitStack() as backends:
+        models, inputs = _open_models(pipeline, backends)
+        heads = [head for model in models for head in model.bundle.heads]
+        engine = Engine(
+            source,
+            Preparer(inputs, FieldTracker(profile)),
+            Judge(models, pipeline.heads, usable_at=pipeline.quality.usable_at),
+            Concluder(_identity(pipeline, source, models), pipeline, heads, marks),
+            sinks,
+            ledger=Ledger(),
+            live=live,
+            batch=1 if live else pipeline.batch,
+            bunch=BUNCH if bulk else 1,
+            on_message=on_message,
+        )
+        backends.pop_all()  # from here on they are the engine's to close
+    return engine
+
+
+def _identity(pipeline: Pipeline, source: Source, models: Sequence[Model]) -> Identity:
+    return Identity(
         session=secrets.token_hex(8),
         source=source.name,
         pipeline=pipeline.name,
@@ -62,23 +81,10 @@ def assemble(
         models={model.bundle.name: model.fingerprint for model in models},
         version=installed_version(),
     )
-    heads = [head for model in models for head in model.bundle.heads]
-    return Engine(
-        source,
-        Preparer(inputs, FieldTracker(profile)),
-        judge,
-        Concluder(identity, pipeline, heads, marks),
-        sinks,
-        ledger=Ledger(),
-        live=live,
-        batch=1 if live else pipeline.batch,
-        bunch=BUNCH if bulk else 1,
-        on_message=on_message,
-    )
 
 
-def open_models(pipeline: Pipeline) -> tuple[list[Model], list[Input]]:
-    """The pipeline's bundles in their runtimes, and the different inputs they ask for."""
+def _open_models(pipeline: Pipeline, backends: ExitStack) -> tuple[list[Model], list[Input]]:
+    """The pipeline's bundles in their runtimes, and the different inputs they ask for; `backends` closes them."""
     models: list[Model] = []
     inputs: list[Input] = []
     for choice in pipeline.bundles:
@@ -86,6 +92,7 @@ def open_models(pipeline: Pipeline) -> tuple[list[Model], list[Input]]:
         if bundle.input not in inputs:
             inputs.append(bundle.input)
         backend = open_backend(choice.backend, bundle, threads=choice.threads, precision=choice.precision)
+        backends.enter_context(closing(backend))
         models.append(Model(bundle, backend, inputs.index(bundle.input)))
     return models, inputs
 
