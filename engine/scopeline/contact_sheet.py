@@ -1,7 +1,8 @@
 """Contact sheet: one picture of a run, with a key frame, place, time and grade for every segment.
 
 Only what lies within the field of view is drawn. What the processor prints beside it, names and dates among
-it, is cut off and masked; frames from outside the body are never drawn at all.
+it, is cut off and masked; what it prints within it only where a scope profile says so. Frames from outside the
+body are never drawn at all.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Cutout:
     """A frame cut to its field of view. What lies outside of the field is gone."""
 
     pixels: Pixels
-    """(H, W, 3) uint8 RGB of the field's box, black outside of the field and where text was found in it."""
+    """(H, W, 3) uint8 RGB of the field's box, black outside of the field and where a scope profile pins text in it."""
     mask: NDArray[np.uint8]
     """(H, W), 255 within the field."""
 
