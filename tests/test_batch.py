@@ -360,3 +360,17 @@ def test_a_killed_command_loses_nothing_that_was_done_and_is_gone_on_with(
     assert _states(archive.run(short, long)) == ["already done", "done"]
     assert archive.names() == {"short", "long"}
     assert _frames(archive.out / "long") == list(range(600))
+
+
+def test_a_defect_that_cannot_even_be_written_down_stops_no_other_recording(archive: _Archive) -> None:
+    videos = [archive.add("a.mp4"), archive.add("b.mp4")]
+    pipeline = load_pipeline(archive.pipeline)
+
+    def fail(message: Message) -> None:
+        for partial in archive.out.glob("*.partial"):
+            (partial / ".error.txt.new").mkdir(exist_ok=True)  # nothing can be written there any more
+        raise RuntimeError("a defect")
+
+    outcomes = list(Batch(pipeline, on_message=fail).work(plan(videos, archive.out, pipeline)))
+    assert [outcome.state for outcome in outcomes] == ["failed", "failed"]
+    assert all("a defect" in outcome.reason for outcome in outcomes)

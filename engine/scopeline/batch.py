@@ -12,7 +12,7 @@ import os
 import shutil
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -121,8 +121,9 @@ class Batch:
         except ScopelineError as error:
             return Outcome(job, "failed", None, str(error))
         except Exception as error:
-            if job.partial.is_dir():
-                replace_file(job.partial / ERROR, traceback.format_exc().encode())
+            with suppress(SinkError):  # the disk may be what failed
+                if job.partial.is_dir():
+                    replace_file(job.partial / ERROR, traceback.format_exc().encode())
             what = f"{type(error).__name__}: {error}"
             return Outcome(
                 job, "failed", None, f"{what}. A defect of Scopeline: please report it with {ERROR}"
