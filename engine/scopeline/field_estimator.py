@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scopeline.field_of_view import FieldOfView, Points, Shape
-from scopeline.overlay import Box, Grey, Mask, Overlay, OverlayKind, find_black_boxes, find_scope_guide
+from scopeline.overlay import Box, Grey, Overlay, OverlayKind, find_black_boxes, find_scope_guide
 from scopeline.picture import Pixels
 
 OVERVIEW_LINES = 240
@@ -391,8 +391,3 @@ def _polygon_estimate(
             return Estimate(Shape.FULL, (0.0, 0.0, float(width), float(height)))
         return Estimate(Shape.RECTANGLE, box)
     return Estimate(Shape.OCTAGON, box, outline=tuple((float(x), float(y)) for x, y in simple))
-
-
-def polygon_mask(estimate: Estimate, width: int, height: int) -> Mask:
-    """Where an estimate lies in its own overview, (height, width) bool."""
-    return estimate.field(1, (width, height), (width, height), ()).mask(width, height)
