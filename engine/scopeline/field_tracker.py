@@ -14,6 +14,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
+import numpy.ma  # np.median imports it when first called: 30 ms in the middle of a live frame
 
 from scopeline.field_estimator import (
     Estimate,
