@@ -118,7 +118,9 @@ def measure_memory(
     before = belongings()
     sinks: list[Callable[[], Sink]] = [lambda: ZmqSink("tcp://127.0.0.1:*")]
     job = Job(clip=str(clip), bundle=str(bundle), box=(0, 0, 1, 1))
-    engine = assemble(pipeline(job), MediaSource(clip, threads=1), sinks, live=False, on_message=hear)
+    engine = assemble(
+        pipeline(job), MediaSource(clip, threads=1), sinks, live=False, bulk=True, on_message=hear
+    )
     seconds = engine.run().seconds
     del engine
     gc.collect()

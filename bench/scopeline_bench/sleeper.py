@@ -220,7 +220,7 @@ def _notes(runs: Runs, machine: Machine) -> list[str]:
         "every account is complete and nobody who kept up missed a message"
         if right
         else "AN ACCOUNT IS WRONG",
-        f"In the recording the sleeper has room for {_FEW} messages, so that it must lose some.",
+        f"In the recording the sleeper had room for {_FEW} messages and lost {runs.counted.heard[SLEEPER].missed}.",
         describe(machine, load()),
     ]
 
