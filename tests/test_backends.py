@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fakes import MES, QUALITY
 from scopeline.backends import open_backend
 from scopeline.bundle import Bundle, load_bundle
 from scopeline.errors import BackendError, BundleError, ConfigError
-
-from fakes import MES, QUALITY
 from tiny_bundle import HEADS, SIZE, expected_logits, write_tiny_bundle
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from scopeline.cli import main
-
 from tiny_bundle import write_tiny_bundle, write_tiny_pipeline
 
 

@@ -44,6 +44,11 @@ def test_a_pipeline_needs_only_a_name_and_a_bundle(tmp_path: Path) -> None:
         (_MINIMAL + "[quality]\nusable_at = 2.0\n", "is a probability, got 2.0"),
         ("batch = 0\n" + _MINIMAL, "batch and threads must be at least 1"),
         ('name = "test"\nbundles = []\n', "at least one"),
+        (_MINIMAL + "[heads.mes]\nevery_ms = -1.0\n", r"heads\.mes\.every_ms is a time from 0 on, got -1"),
+        (
+            _MINIMAL + '[heads.mes.when]\nhead = "quality"\nlabel = "good"\nat_least = 50.0\n',
+            r"heads\.mes\.when\.at_least is a probability, got 50",
+        ),
         ("name = ", "not a pipeline"),
         (
             _MINIMAL + "[publish]\nencoding = 'yaml'\n",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fakes import CollectingSink
 from scopeline.assemble import assemble
 from scopeline.config import Pipeline, load_pipeline
 from scopeline.marks import Mark, Marks
@@ -15,8 +16,6 @@ from scopeline.simulation.procedure import simulate_procedure
 from scopeline.sources.media import MediaSource
 from scopeline.sources.pace import Pace
 from scopeline.wire import FrameMessage, Message, SegmentMessage
-
-from fakes import CollectingSink
 from tiny_bundle import write_tiny_pipeline
 
 
@@ -56,7 +55,11 @@ def pipeline(tmp_path: Path) -> Pipeline:
 def _comparable(segments: list[SegmentMessage]) -> list[dict[str, object]]:
     """Everything about final segments but who sent them and when."""
     return [
-        {name: getattr(segment, name) for name in segment.__struct_fields__ if name not in ("session", "published_ns")}
+        {
+            name: getattr(segment, name)
+            for name in segment.__struct_fields__
+            if name not in ("session", "published_ns")
+        }
         for segment in segments
         if segment.state == "final"
     ]
@@ -73,7 +76,9 @@ def test_a_file_and_its_live_replay_publish_identical_segments(video: Path, pipe
     assert [frame.smoothed for frame in fast.frames] == [frame.smoothed for frame in live.frames]
 
 
-def test_every_frame_of_the_file_is_published_with_what_a_subscriber_needs(video: Path, pipeline: Pipeline) -> None:
+def test_every_frame_of_the_file_is_published_with_what_a_subscriber_needs(
+    video: Path, pipeline: Pipeline
+) -> None:
     sink = CollectingSink()
     report = assemble(pipeline, MediaSource(video), [sink], live=False).run()
     assert report.ledger.captured == report.ledger.published == 360

@@ -15,6 +15,7 @@ from scopeline.bundle import Input, load_bundle
 from scopeline.conclude import Concluder, Identity
 from scopeline.config import Pipeline
 from scopeline.engine import BUNCH, Engine
+from scopeline.errors import ConfigError
 from scopeline.field_tracker import FieldTracker
 from scopeline.judge import Judge, Model
 from scopeline.ledger import Ledger
@@ -89,6 +90,10 @@ def _open_models(pipeline: Pipeline, backends: ExitStack) -> tuple[list[Model], 
     inputs: list[Input] = []
     for choice in pipeline.bundles:
         bundle = load_bundle(pipeline.bundle_path(choice))
+        if any(bundle.name == model.bundle.name for model in models):
+            raise ConfigError(
+                f"two bundles of a pipeline cannot share the name {bundle.name!r}: results name them by it; rename one"
+            )
         if bundle.input not in inputs:
             inputs.append(bundle.input)
         backend = open_backend(choice.backend, bundle, threads=choice.threads, precision=choice.precision)

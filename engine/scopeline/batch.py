@@ -19,7 +19,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from scopeline.assemble import assemble, profile_path
+from scopeline.assemble import assemble, installed_version, profile_path
 from scopeline.bundle import load_bundle
 from scopeline.config import Pipeline
 from scopeline.crop import View
@@ -196,6 +196,7 @@ def plan(videos: Sequence[Path], out: Path, pipeline: Pipeline) -> list[Job]:
         if print_ is not None:
             inputs = Inputs(
                 video=print_,
+                version=installed_version(),
                 config=pipeline.hash,
                 bundles=bundles,
                 marks=_hash_of_file(marks_path(video)),

@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from scopeline.commands.doctor import doctor
 
 from scopeline.assemble import installed_version
 from scopeline.commands.batch import batch
 from scopeline.commands.demo import demo
+from scopeline.commands.doctor import doctor
 from scopeline.commands.live import live
 from scopeline.commands.model import model
 from scopeline.commands.watch import watch

@@ -13,7 +13,7 @@ import msgspec
 from scopeline.errors import ConfigError
 from scopeline.segments import SegmentSettings
 from scopeline.shipped import shipped_pipelines
-from scopeline.smoothing import SmoothingSettings
+from scopeline.smoothing import GRADE_SMOOTHING, LOCATION_SMOOTHING, SmoothingSettings
 from scopeline.wire import Encoding
 
 
@@ -88,9 +88,9 @@ class Pipeline(_Section, frozen=True, kw_only=True):
     def hash(self) -> str:
         """`sha256:<12 digits>` of everything that decides results; folders and addresses do not count."""
         deciding = msgspec.structs.replace(self, folder=".", publish=Publishing())
-        return (
-            f"sha256:{hashlib.sha256(msgspec.json.encode(deciding, order='deterministic')).hexdigest()[:12]}"
-        )
+        # Heads that the file does not name are smoothed by these; a changed default is another set-up.
+        whole = msgspec.json.encode([deciding, LOCATION_SMOOTHING, GRADE_SMOOTHING], order="deterministic")
+        return f"sha256:{hashlib.sha256(whole).hexdigest()[:12]}"
 
 
 def load_pipeline(path: Path) -> Pipeline:
@@ -120,3 +120,10 @@ def _check(file: Path, pipeline: Pipeline) -> None:
         raise ConfigError(f"{file}: batch and threads must be at least 1")
     if not 0 <= pipeline.quality.usable_at <= 1:
         raise ConfigError(f"{file}: quality.usable_at is a probability, got {pipeline.quality.usable_at}")
+    for name, rule in pipeline.heads.items():
+        if rule.every_ms < 0:
+            raise ConfigError(f"{file}: heads.{name}.every_ms is a time from 0 on, got {rule.every_ms}")
+        if rule.when is not None and not 0 <= rule.when.at_least <= 1:
+            raise ConfigError(
+                f"{file}: heads.{name}.when.at_least is a probability, got {rule.when.at_least}"
+            )

@@ -37,7 +37,7 @@ beside a busy thread to a quarter; 0.5 ms gives three quarters of the speed back
 
 BUNCH = 4
 """Frames for which a stage is woken at once when recordings go through in bulk. Woken for each, the stages cost 0.6 ms
-more processor time per 1080p frame (of 8.9 ms; 14 instead of 9 thread switches, and cold caches); eight and sixteen gave
+more processor time per 1080p frame (of 8.9 ms; 14 instead of 9 thread switches, and cold caches); 8 and 16 gave
 nothing more. The price is delay, up to four frames of it at every stage, which nobody waits for in bulk."""
 
 _DONE_CAPACITY = 8

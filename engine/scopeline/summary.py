@@ -18,6 +18,8 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     video: str
     """`sha256:<12 digits>` of the file's size, time of change, first and last MiB. Not of the whole file, so
     that an archive of terabytes is recognized in seconds."""
+    version: str
+    """Of Scopeline."""
     config: str
     """Hash of the pipeline."""
     bundles: dict[str, str]

@@ -7,7 +7,7 @@ the wall, light, a disturbance perhaps, noise, the screen and the bar code.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -45,12 +45,14 @@ class Renderer:
         self._views: dict[tuple[str, int | None], Tunnel | Room] = {}
         self._noise = _sensor_noise(procedure.seed, self._width, self._height)
 
-    def paint_ahead(self) -> None:
+    def paint_ahead(self, is_wanted: Callable[[], bool] = lambda: True) -> None:
         """Paints all walls now, about 1 s and 25 MB each; otherwise each is painted when it is first seen.
 
-        For a live feed, which must not stand still meanwhile.
+        For a live feed, which must not stand still meanwhile. Ends when `is_wanted` says no.
         """
         for segment in self.procedure.segments:
+            if not is_wanted():
+                return
             self._view(segment, segment.start_s)
 
     def render(self, index: int, out: Pixels | None = None) -> Pixels:

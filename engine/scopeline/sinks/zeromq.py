@@ -13,7 +13,7 @@ from typing import Final
 import zmq
 
 from scopeline.errors import SinkError
-from scopeline.wire import Encoder, Encoding, Message
+from scopeline.wire import TOPICS, Encoder, Encoding, Message
 
 DEFAULT_ADDRESS: Final = "tcp://127.0.0.1:5557"
 
@@ -115,6 +115,8 @@ class ZmqSink:
             if not self._socket.poll(0):
                 return
             wish = self._socket.recv(zmq.NOBLOCK)
+            if not any(topic.encode().startswith(wish[1:]) for topic in TOPICS):
+                continue  # a peer may ask for anything; only what we have is counted, so that nothing grows
             if wish[:1] == b"\1":
                 self._subscriptions[wish[1:]] += 1
             elif wish[:1] == b"\0" and self._subscriptions[wish[1:]] > 0:

@@ -50,7 +50,7 @@ class SyntheticSource:
         """Every frame of the procedure in order, until the end or `close`."""
         renderer = Renderer(self.procedure)
         if self._live:
-            renderer.paint_ahead()
+            renderer.paint_ahead(lambda: not self._closed.is_set())
         pixels = np.empty((self.procedure.height, self.procedure.width, 3), np.uint8)
         start_ns = self._pace.now_ns()
         for index in range(self.procedure.frame_count):

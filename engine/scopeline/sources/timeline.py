@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-MAX_GAP_S = 10.0
-"""A longer step between two stamps is a splice or a wrap, not time that was filmed."""
+MAX_GAP_S = 120.0
+"""A longer step between two stamps is a splice or a wrap, not a pause of the recording."""
 
-_SHORTEST_S, _LONGEST_S = 1e-3, MAX_GAP_S
+_SHORTEST_S, _LONGEST_S = 1e-3, 10.0
 
 
 class Timeline:
