@@ -10,13 +10,17 @@ import typer
 
 def evaluate_field(
     data: Annotated[
-        Path | None, typer.Option(help="Folder of real images (its README says which); painted mucosa without it.")
+        Path | None,
+        typer.Option(help="Folder of real images (its README says which); painted mucosa without it."),
     ] = None,
     boxes: Annotated[
-        Path | None, typer.Option(help="Hand-checked ScopeGuide boxes, tests/data/scope_guide_boxes.csv in a checkout.")
+        Path | None,
+        typer.Option(help="Hand-checked ScopeGuide boxes, tests/data/scope_guide_boxes.csv in a checkout."),
     ] = None,
     fields: Annotated[int, typer.Option(help="Random screens per shape.", min=1)] = 60,
-    minutes: Annotated[float, typer.Option(help="Length of the unchanging screens, in minutes of stream time.")] = 10.0,
+    minutes: Annotated[
+        float, typer.Option(help="Length of the unchanging screens, in minutes of stream time.")
+    ] = 10.0,
 ) -> None:
     """Field of view on generated screens, overlays on real frames (acceptance D1 and D2)."""
     from scopeline_calibration import field_suite
