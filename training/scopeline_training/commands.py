@@ -39,5 +39,5 @@ def evaluate_quality(
 def _need_torch() -> None:
     if find_spec("torch") is None:
         raise ConfigError(
-            "training needs torch, which the runtime does not bring: pip install -c constraints.txt 'scopeline[training]'"
+            "training needs torch, which the runtime does not bring: pip install -c constraints.txt '.[training]'"
         )
