@@ -11,7 +11,7 @@ import typer
 def evaluate_field(
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder of real images (its README says which); painted mucosa without it."),
+        typer.Option(help="Data folder with images/ in it; painted mucosa and no D2 without it."),
     ] = None,
     boxes: Annotated[
         Path | None,

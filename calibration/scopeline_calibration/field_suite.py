@@ -8,14 +8,16 @@ and not that every real processor is known.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rich.progress import Progress
 
+from scopeline.errors import ConfigError
 from scopeline.field_tracker import FieldTracker
 from scopeline.overlay import OverlayKind, box_iou, find_overlays
 from scopeline.picture import Pixels, picture_from_file, picture_from_rgb, rgb_pixels
@@ -25,6 +27,8 @@ from scopeline.simulation.screen import SHAPES, Screen, random_screen
 WIDTH, HEIGHT = 720, 576
 MUST_IOU, TRY_IOU, MUST_LOCK_S = 0.95, 0.98, 3.0
 MUST_GUIDE_IOU = 0.90
+STEPS = 2 * len(SHAPES)
+"""Of a whole run: every shape measured, every shape left alone."""
 _FEED_EVERY_S = 0.1
 
 
@@ -127,6 +131,10 @@ def textures_from(folder: Path | None, count: int = 60) -> list[Pixels]:
     paths = [
         p for grade in "123" for p in sorted((folder / "images" / "mes" / grade).glob("*"))[: count // 3]
     ]
+    if not paths:
+        raise ConfigError(
+            f"{folder}: wanted the data folder, with images/mes/1, 2 and 3 in it; found no pictures there"
+        )
     return [np.ascontiguousarray(rgb_pixels(picture_from_file(path))[20:165, 60:205]) for path in paths]
 
 
@@ -237,6 +245,7 @@ def run(
     fields: int = 60,
     minutes: float = 10,
     seed: int = 2024,
+    done: Callable[[], object] = lambda: None,
 ) -> FieldFigures:
     """Measure everything.
 
@@ -246,11 +255,23 @@ def run(
         fields: Random screens per shape.
         minutes: Length of the unchanging screens.
         seed: Of screens and content.
+        done: Called after each of the `STEPS`.
     """
     textures = textures_from(data)
+
+    def shape_figures(shape: str) -> ShapeFigures:
+        figures = measure_shape(shape, textures, fields=fields, seed=seed)
+        done()
+        return figures
+
+    def static_figures(shape: str) -> StaticFigures:
+        figures = measure_static(shape, textures, minutes=minutes, seed=seed)
+        done()
+        return figures
+
     return FieldFigures(
-        shapes=tuple(measure_shape(shape, textures, fields=fields, seed=seed) for shape in SHAPES),
-        static=tuple(measure_static(shape, textures, minutes=minutes, seed=seed) for shape in SHAPES),
+        shapes=tuple(shape_figures(shape) for shape in SHAPES),
+        static=tuple(static_figures(shape) for shape in SHAPES),
         guide=measure_guide(data, boxes) if data is not None and boxes is not None else None,
     )
 
@@ -282,6 +303,10 @@ def main(
     data: Path | None = None, boxes: Path | None = None, *, fields: int = 60, minutes: float = 10
 ) -> bool:
     """Measure, print, and say whether every required figure is reached."""
-    figures = run(data=data, boxes=boxes, fields=fields, minutes=minutes)
+    with Progress(transient=True) as progress:
+        task = progress.add_task("measuring the field of view", total=STEPS)
+        figures = run(
+            data=data, boxes=boxes, fields=fields, minutes=minutes, done=lambda: progress.advance(task)
+        )
     print(report(figures))
     return figures.passed
