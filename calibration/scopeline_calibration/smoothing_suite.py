@@ -14,6 +14,7 @@ from math import inf
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -169,8 +170,10 @@ def print_suite(figures: SuiteFigures, console: Console) -> None:
 
 def main() -> bool:
     """Run the suite, print its tables; whether every acceptance row was met."""
-    figures = run()
-    print_suite(figures, Console())
+    console = Console()
+    with console.status("smoothing simulated procedures, about a minute"):
+        figures = run()
+    print_suite(figures, console)
     return all(row.passed for row in figures.acceptance)
 
 
@@ -455,15 +458,16 @@ def _acceptance(
 
 
 def _filter_table(level: float, filters: Sequence[FilterFigures]) -> Table:
-    table = Table(title=f"Simulated procedures, {level:.1%} of good frames right (30 % of frames are bad)")
-    table.add_column("filter")
+    title = f"Simulated procedures, {level:.1%} of good frames right (30 % of frames are bad)"
+    table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("filter", min_width=26)
     for heading in (
         "acc",
         "edit",
         "F1@10",
         "F1@25",
         "F1@50",
-        "flips/1k",
+        "flips /1k",
         "false s/min",
         "p50 s",
         "p90 s",
@@ -473,8 +477,8 @@ def _filter_table(level: float, filters: Sequence[FilterFigures]) -> Table:
     for each in filters:
         table.add_row(
             each.name,
-            *(f"{value:.1f}" for value in (each.accuracy, each.edit, each.f1_10, each.f1_25, each.f1_50)),
-            *(f"{value:.2f}" for value in (each.flips_per_1000, each.false_s_per_minute)),
+            *(f"{value:.0f}" for value in (each.accuracy, each.edit, each.f1_10, each.f1_25, each.f1_50)),
+            *(f"{value:.1f}" for value in (each.flips_per_1000, each.false_s_per_minute)),
             *("-" if value == inf else f"{value:.1f}" for value in (each.delay_p50_s, each.delay_p90_s)),
             f"{each.missed}/{each.segments}",
             style="bold" if each.name == DEFAULT else None,
