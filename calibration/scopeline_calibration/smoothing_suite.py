@@ -458,26 +458,25 @@ def _acceptance(
 
 
 def _filter_table(level: float, filters: Sequence[FilterFigures]) -> Table:
-    title = f"Simulated procedures, {level:.1%} of good frames right (30 % of frames are bad)"
+    title = f"Simulated procedures, {level:.1%} of good frames right, 30 % bad"
     table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("filter", min_width=26)
+    table.add_column("filter", max_width=26)
     for heading in (
         "acc",
         "edit",
-        "F1@10",
-        "F1@25",
-        "F1@50",
-        "flips /1k",
-        "false s/min",
-        "p50 s",
-        "p90 s",
+        "F1@\n10/25/50",
+        "flips\n/1k",
+        "false\ns/min",
+        "p50\ns",
+        "p90\ns",
         "missed",
     ):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for each in filters:
         table.add_row(
             each.name,
-            *(f"{value:.0f}" for value in (each.accuracy, each.edit, each.f1_10, each.f1_25, each.f1_50)),
+            *(f"{value:.0f}" for value in (each.accuracy, each.edit)),
+            "/".join(f"{value:.0f}" for value in (each.f1_10, each.f1_25, each.f1_50)),
             *(f"{value:.1f}" for value in (each.flips_per_1000, each.false_s_per_minute)),
             *("-" if value == inf else f"{value:.1f}" for value in (each.delay_p50_s, each.delay_p90_s)),
             f"{each.missed}/{each.segments}",
