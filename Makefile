@@ -12,7 +12,7 @@ help:
 	@echo "make demo    install the runtime into $(VENV) and run the synthetic procedure"
 	@echo "make test    install what the tests need and run them all"
 	@echo "make check   format, lint, types, tests"
-	@echo "make bench-cost  CPU cost against the plain loop and the floor (one minute or two)"
+	@echo "make bench-cost  CPU cost against the plain loop and the floor (five to ten minutes)"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -42,7 +42,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
 bench-cost: $(VENV)/dev.stamp
-	$(BIN)/python bench/cost.py
+	$(BIN)/scopeline bench cost
 
 schema: $(VENV)/runtime.stamp
 	$(BIN)/python -m scopeline.wire_schema > docs/wire.schema.json
