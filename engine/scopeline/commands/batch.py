@@ -37,11 +37,13 @@ def batch(
 ) -> None:
     """Judge recordings and write frames, segments, chapters, a summary and a contact sheet for each.
 
-    What is done already is left alone, so the same command goes on after an interruption. Marks in
-    VIDEO.marks.toml beside a recording are taken into account.
+    What is done already is left alone, so the same command goes on after
+    an interruption. Marks in video.marks.toml beside video.mp4 are taken
+    into account. Nothing is published; for that there is `live`.
 
-    Exit codes: 0 all done, 1 some recordings failed (the others are done), 2 wrong usage or configuration,
-    130 interrupted; what was judged until then is in NAME.partial.
+    Exit codes: 0 all done, 1 some recordings failed (the others are done),
+    2 wrong usage or configuration, 130 interrupted; what was judged until
+    then is in NAME.partial.
     """
     chosen = load_pipeline(pipeline)
     jobs = plan(videos, out, chosen)

@@ -27,7 +27,12 @@ _WANTED_F1 = 0.9
 
 def demo(
     seed: Annotated[int, typer.Option(help="Which procedure; every seed is another one.")] = 7,
-    duration_s: Annotated[float, typer.Option(help="Length of the procedure in seconds.", min=20)] = 180.0,
+    duration_s: Annotated[
+        float,
+        typer.Option(
+            help="Length of the procedure in seconds; short ones have stretches too short to find.", min=20
+        ),
+    ] = 180.0,
     fps: Annotated[float, typer.Option(help="Frames per second of the procedure.", min=5, max=60)] = 15.0,
     pipeline: Annotated[
         Path, typer.Option("--pipeline", "-p", help="Pipeline file, or the name of one that ships.")
@@ -42,7 +47,11 @@ def demo(
 ) -> None:
     """Judge a synthetic procedure with known truth and print what was found beside it.
 
-    Needs no data, no GPU and no card. Every result is also published; follow it with `scopeline watch`.
+    Needs no data, no GPU and no card. Every result is also published;
+    follow it with `scopeline watch`.
+
+    Exit codes: 0 the segments match the truth, 1 they do not, 130
+    interrupted.
     """
     console = Console()
     procedure = simulate_procedure(seed=seed, duration_s=duration_s, fps=fps, width=960, height=720)

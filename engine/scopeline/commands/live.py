@@ -40,8 +40,11 @@ def live(
 ) -> None:
     """Judge a live feed and stream every result over ZeroMQ. Ctrl-C ends it.
 
-    For now the feed is a replayed recording or the synthetic procedure, exactly as if it came from a card: one
-    frame may wait, newer frames replace it, and every frame given up is counted and published.
+    For now the feed is a replayed recording or the synthetic procedure,
+    exactly as if it came from a card: one frame may wait, newer frames
+    replace it, and every frame given up is counted and published. Nothing
+    is written to disk. Marks beside a recording count here too. The
+    synthetic procedure takes some seconds to begin.
     """
     plan = load_pipeline(pipeline)
     state, console = WatchState(), Console()

@@ -20,7 +20,9 @@ _REFRESH_S: Final = 0.1
 
 def watch(
     connect: Annotated[str, typer.Option(help="ZeroMQ address the engine publishes on.")] = DEFAULT_ADDRESS,
-    once: Annotated[bool, typer.Option("--once", help="Print one picture and end.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Wait for an engine, print one picture and end.")
+    ] = False,
     messages: Annotated[int, typer.Option(min=1, help="With --once: draw after this many messages.")] = 100,
     svg: Annotated[
         Path | None, typer.Option(help="With --once: write the picture into this file too.")
