@@ -5,13 +5,15 @@ Red over blue is sigmoid, MES 1; blue over red is rectum, MES 3; green over both
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from fakes import MES, ORGAN, QUALITY, description
+from scopeline.bundle import write_bundle
 from scopeline.picture import Pixels
 
 SIZE = 32
@@ -23,32 +25,6 @@ _HEADS = {
 }
 _BIAS = {"quality": (0, 6), "organ": (-8, 0, 0), "mes": (0, 0, 0, 0)}
 
-_BUNDLE = """\
-schema = 1
-name = "colour"
-version = "1"
-licence = "Apache-2.0"
-notice = "Research use only."
-heads = [
-  {{ name = "quality", role = "quality", labels = ["bad", "good"] }},
-  {{ name = "organ", role = "location", labels = ["outside", "sigmoid", "rectum"] }},
-  {{ name = "mes", role = "grade", labels = ["0", "1", "2", "3"], temperature = {temperature} }},
-]
-[input]
-width = 32
-height = 32
-crop = "inscribed"
-[network]
-file = "model.onnx"
-sha256 = "{sha256}"
-opset = 17
-[training]
-recipe = "none"
-command = "none"
-data = "none"
-data_sha256 = "none"
-seed = 0
-"""
 _PIPELINE = """\
 name = "colour"
 [[bundles]]
@@ -66,12 +42,10 @@ least_graded = 5
 
 def write_pipeline(folder: Path, *, temperature: float = 1.0) -> Path:
     """A pipeline file with its bundle beside it."""
-    bundle = folder / "colour"
-    bundle.mkdir(parents=True, exist_ok=True)
-    network = _network().SerializeToString()
-    (bundle / "model.onnx").write_bytes(network)
-    sha256 = hashlib.sha256(network).hexdigest()
-    (bundle / "bundle.toml").write_text(_BUNDLE.format(sha256=sha256, temperature=temperature))
+    mes = msgspec.structs.replace(MES, temperature=temperature)
+    organ = msgspec.structs.replace(ORGAN, labels=("outside", "sigmoid", "rectum"))
+    about = description(QUALITY, organ, mes, name="colour", size=SIZE)
+    write_bundle(folder / "colour", about, network=_network().SerializeToString(), card="For tests.\n")
     pipeline = folder / "colour.toml"
     pipeline.write_text(_PIPELINE)
     return pipeline

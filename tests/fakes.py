@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scopeline.bundle import Bundle, Head, Input, Network, Training
+from scopeline.bundle import SCHEMA, Bundle, Description, Head, Input, Network, Training
 from scopeline.crop import CropKind
 from scopeline.frame import Frame
 from scopeline.picture import Pixels, picture_from_rgb
@@ -149,18 +150,23 @@ ORGAN = Head(name="organ", role="location", labels=("outside", "rectum", "sigmoi
 MES = Head(name="mes", role="grade", labels=("0", "1", "2", "3"))
 
 
-def fake_bundle(
+def description(
     *heads: Head, name: str = "fake", size: int = 32, crop: CropKind = CropKind.INSCRIBED
-) -> Bundle:
-    """A bundle that exists only in memory, for a `FakeBackend`."""
-    return Bundle(
-        folder=Path("nowhere"),
+) -> Description:
+    """What bundle.toml would say of a network for tests."""
+    return Description(
+        schema=SCHEMA,
         name=name,
         version="0",
         licence="Apache-2.0",
         notice="Research use only.",
         input=Input(width=size, height=size, crop=crop),
         network=Network(file="model.onnx", sha256="0" * 64, opset=17),
-        training=Training(recipe="", command="", data="", data_sha256="", seed=0),
+        training=Training(recipe="", command="", data="none", data_sha256="", seed=0),
         heads=heads,
     )
+
+
+def fake_bundle(*heads: Head, name: str = "fake") -> Bundle:
+    """A bundle that exists only in memory, for a `FakeBackend`."""
+    return Bundle(folder=Path("nowhere"), **msgspec.structs.asdict(description(*heads, name=name)))

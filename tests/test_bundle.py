@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from fakes import MES, QUALITY, fake_bundle
-from scopeline.bundle import Head, check_outputs, load_bundle
+from fakes import MES, QUALITY, description, fake_bundle
+from scopeline.bundle import Head, check_outputs, load_bundle, write_bundle
 from scopeline.errors import BundleError
 
 _TOML = """
@@ -104,3 +104,12 @@ def test_probabilities_are_the_tempered_softmax() -> None:
     head = Head(name="mes", role="grade", labels=("0", "1", "2", "3"), temperature=1.7)
     logits = np.array([300.0, -2.0, 299.0, 1.0], np.float32)
     assert head.probabilities(logits) == pytest.approx(softmax(logits.astype(float) / 1.7), abs=1e-6)
+
+
+def test_what_is_written_is_read_back_the_same(tmp_path: Path) -> None:
+    odd = Head(name="mes", role="grade", labels=('0 \u2013 "none"', "1"), temperature=1.25, abstain_below=0.3)
+    about = description(QUALITY, odd, name="odd", size=48)
+    written = write_bundle(tmp_path / "odd", about, network=b"network", card="# Card\n")
+    assert written.heads == (QUALITY, odd)
+    assert written.network.sha256 == hashlib.sha256(b"network").hexdigest()
+    assert (written.name, written.input, written.training) == ("odd", about.input, about.training)

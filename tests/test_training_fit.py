@@ -20,7 +20,7 @@ from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score
 
 from scopeline_training import figures
 from scopeline_training.augment import spoil_some, vary
-from scopeline_training.bundle_writer import Provenance, write_bundle
+from scopeline_training.bundle_writer import Provenance, save_network
 from scopeline_training.card import write_card
 from scopeline_training.evaluation import calibration_error, report_heads
 from scopeline_training.examples import UNKNOWN, Examples
@@ -191,7 +191,7 @@ def small_recipe() -> Recipe:
 
 def test_a_written_bundle_is_one_the_engine_loads(fitted: Network, tmp_path: Path) -> None:
     provenance = Provenance(recipe="training/recipes/demo.toml", data='made "up"', data_sha256="0" * 64)
-    bundle = write_bundle(
+    bundle = save_network(
         tmp_path / "b", fitted, small_recipe(), temperatures={"quality": 1.25, "mes": 0.8},
         provenance=provenance, card="# Card\n",
     )  # fmt: skip

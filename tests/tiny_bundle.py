@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from fakes import MES, ORGAN, QUALITY
-from scopeline.bundle import Head
+from fakes import MES, ORGAN, QUALITY, description
+from scopeline.bundle import Head, write_bundle
 
 HEADS = (QUALITY, ORGAN, MES)
 SIZE = 32
@@ -39,25 +38,8 @@ def write_tiny_bundle(
     folder: Path, heads: Sequence[Head] = HEADS, *, size: int = SIZE, name: str = "tiny"
 ) -> Path:
     """Write the bundle folder and return it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    network = _network(heads, size)
-    (folder / "model.onnx").write_bytes(network)
-    (folder / "card.md").write_text("A network for tests.\n")
-    lines = [
-        "schema = 1",
-        f'name = "{name}"',
-        'version = "1"',
-        'licence = "Apache-2.0"',
-        'notice = "Research use only."',
-        f'[input]\nwidth = {size}\nheight = {size}\ncrop = "inscribed"',
-        f'[network]\nfile = "model.onnx"\nsha256 = "{hashlib.sha256(network).hexdigest()}"\nopset = 17',
-        '[training]\nrecipe = ""\ncommand = ""\ndata = "none"\ndata_sha256 = ""\nseed = 0',
-    ]
-    for head in heads:
-        labels = ", ".join(f'"{label}"' for label in head.labels)
-        lines.append(f'[[heads]]\nname = "{head.name}"\nrole = "{head.role}"\nlabels = [{labels}]')
-    (folder / "bundle.toml").write_text("\n".join(lines) + "\n")
-    return folder
+    about = description(*heads, name=name, size=size)
+    return write_bundle(folder, about, network=_network(heads, size), card="A network for tests.\n").folder
 
 
 def write_tiny_pipeline(folder: Path, *, address: str = "tcp://127.0.0.1:*") -> Path:

@@ -19,47 +19,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 from onnx.utils import Extractor
 
-_BUNDLE = """\
-schema = 1
-name = "bench-{name}"
-version = "1"
-licence = "Apache-2.0"
-notice = "Random weights, for measuring speed only. Research use only."
+from scopeline.bundle import SCHEMA, Description, Head, Input, Network, Training, write_bundle
+from scopeline.crop import CropKind
 
-[input]
-width = {size}
-height = {size}
-crop = "inscribed"
-
-[network]
-file = "model.onnx"
-sha256 = "{sha256}"
-opset = 17
-
-[training]
-recipe = "none: random weights"
-command = "scopeline bench cost"
-data = "none"
-data_sha256 = ""
-seed = 0
-
-[[heads]]
-name = "quality"
-role = "quality"
-labels = ["bad", "good"]
-
-[[heads]]
-name = "organ"
-role = "location"
-labels = ["outside", "colon"]
-
-[[heads]]
-name = "mes"
-role = "grade"
-labels = ["0", "1", "2", "3"]
-"""
-
-_HEADS = {"quality": 2, "organ": 2, "mes": 4}
+_HEADS = (
+    Head(name="quality", role="quality", labels=("bad", "good")),
+    Head(name="organ", role="location", labels=("outside", "colon")),
+    Head(name="mes", role="grade", labels=("0", "1", "2", "3")),
+)
 _MEAN, _SPREAD = (124.0, 116.0, 104.0), (58.0, 57.0, 57.0)
 
 Row = tuple[int, int, int, int]
@@ -130,14 +97,17 @@ def write_reference_bundle(folder: Path, *, rows: tuple[Row, ...] = MOBILENET_V2
             channels = wanted
     x = graph.convolve(x, channels, 4 * channels, size=1, stride=1, relu=True)
     x = graph.add("Flatten", [graph.add("GlobalAveragePool", [x])])
-    for name, labels in _HEADS.items():
-        graph.head(x, 4 * channels, name, labels)
+    for head in _HEADS:
+        graph.head(x, 4 * channels, head.name, len(head.labels))
     return _write_bundle(folder, graph, size)
 
 
 def _write_bundle(folder: Path, graph: _Graph, size: int) -> Path:
     shown = [make.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", size, size, 3])]
-    said = [make.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", k]) for name, k in _HEADS.items()]
+    said = [
+        make.make_tensor_value_info(each.name, TensorProto.FLOAT, ["batch", len(each.labels)])
+        for each in _HEADS
+    ]
     model = make.make_model(
         make.make_graph(graph.nodes, "bench", shown, said, graph.weights),
         opset_imports=[make.make_opsetid("", 17)],
@@ -145,11 +115,22 @@ def _write_bundle(folder: Path, graph: _Graph, size: int) -> Path:
     )
     onnx.checker.check_model(model, full_check=True)
     network = model.SerializeToString(deterministic=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.onnx").write_bytes(network)
-    sha256 = hashlib.sha256(network).hexdigest()
-    (folder / "bundle.toml").write_text(_BUNDLE.format(name=folder.name, size=size, sha256=sha256))
-    return folder
+    description = Description(
+        schema=SCHEMA,
+        name=f"bench-{folder.name}",
+        version="1",
+        licence="Apache-2.0",
+        notice="Random weights, for measuring speed only. Research use only.",
+        input=Input(width=size, height=size, crop=CropKind.INSCRIBED),
+        network=Network(file="model.onnx", sha256="", opset=17),
+        training=Training(
+            recipe="none: random weights", command="scopeline bench cost", data="none", data_sha256="", seed=0
+        ),
+        heads=_HEADS,
+    )
+    return write_bundle(
+        folder, description, network=network, card="Random weights, for measuring speed.\n"
+    ).folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ cache of the bundle, never the artefact.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -22,6 +22,7 @@ from scopeline.errors import BundleError
 from scopeline.prediction import Probabilities
 
 SCHEMA = 1
+DESCRIPTION = "bundle.toml"
 
 Role = Literal["quality", "location", "grade", "finding"]
 
@@ -70,13 +71,14 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return result
 
 
-class _BundleFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """bundle.toml as it stands on disk."""
+class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What bundle.toml says."""
 
     schema: int
     name: str
     version: str
     licence: str
+    """Of the weights."""
     notice: str
     input: Input
     network: Network
@@ -84,19 +86,10 @@ class _BundleFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     heads: tuple[Head, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """A checked model folder."""
+class Bundle(Description, frozen=True, kw_only=True):
+    """A model folder that was checked."""
 
     folder: Path
-    name: str
-    version: str
-    licence: str
-    notice: str
-    input: Input
-    network: Network
-    training: Training
-    heads: tuple[Head, ...]
 
     @property
     def onnx_path(self) -> Path:
@@ -107,6 +100,21 @@ class Bundle:
         return next((head for head in self.heads if head.role == role), None)
 
 
+def write_bundle(folder: Path, description: Description, *, network: bytes, card: str) -> Bundle:
+    """Write a bundle's three files and read them back; the network's hash is filled in.
+
+    Raises:
+        BundleError: the description makes no sense.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    hashed = msgspec.structs.replace(description.network, sha256=hashlib.sha256(network).hexdigest())
+    described = msgspec.structs.replace(description, network=hashed)
+    (folder / described.network.file).write_bytes(network)
+    (folder / DESCRIPTION).write_text(_toml(described), "utf-8")
+    (folder / "card.md").write_text(card, "utf-8")
+    return load_bundle(folder)
+
+
 def load_bundle(folder: Path) -> Bundle:
     """Read and check a bundle folder: the description, the network's hash, unique names.
 
@@ -115,9 +123,9 @@ def load_bundle(folder: Path) -> Bundle:
     Raises:
         BundleError: says what was wanted, what came and what to do.
     """
-    description = folder / "bundle.toml"
+    description = folder / DESCRIPTION
     try:
-        content = msgspec.toml.decode(description.read_bytes(), type=_BundleFile)
+        content = msgspec.toml.decode(description.read_bytes(), type=Description)
     except FileNotFoundError as error:
         raise BundleError(
             f"{folder}: wanted a model bundle (a folder with bundle.toml), found none there"
@@ -131,7 +139,7 @@ def load_bundle(folder: Path) -> Bundle:
         )
     _check_heads(description, content.heads)
     _check_hash(folder / content.network.file, content.network.sha256)
-    return Bundle(folder, **{name: getattr(content, name) for name in _BundleFile.__struct_fields__[1:]})
+    return Bundle(folder=folder, **msgspec.structs.asdict(content))
 
 
 def check_outputs(bundle: Bundle, outputs: Mapping[str, int | None]) -> None:
@@ -183,3 +191,18 @@ def _check_hash(path: Path, wanted: str) -> None:
             f"{path}: its sha256 should be {wanted[:12]}..., is {found[:12]}...: "
             "the file is damaged or not the one that was described; fetch the bundle again"
         )
+
+
+def _toml(description: Description) -> str:
+    """The description as TOML. A string, a number and a list of strings look the same in JSON."""
+    plain: dict[str, Any] = msgspec.to_builtins(description)
+    heads = plain.pop("heads")
+    tables = {f"[{key}]": value for key, value in plain.items() if isinstance(value, dict)}
+    single = {key: value for key, value in plain.items() if not isinstance(value, dict)}
+    sections = [("", single), *tables.items(), *(("[[heads]]", head) for head in heads)]
+    return "\n".join(_section(title, values) for title, values in sections)
+
+
+def _section(title: str, values: Mapping[str, object]) -> str:
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+    return "\n".join([*([title] if title else []), *lines, ""])

@@ -22,7 +22,7 @@ from scopeline.picture import Pixels, picture_from_file
 from scopeline.prediction import Reason
 from scopeline.quality import measure, name_fault
 from scopeline.sources.media import MediaSource
-from scopeline_training.bundle_writer import Provenance, write_bundle
+from scopeline_training.bundle_writer import Provenance, save_network
 from scopeline_training.card import figures_table, write_card
 from scopeline_training.evaluation import fit_temperatures, report_heads
 from scopeline_training.examples import UNKNOWN, Examples, join
@@ -150,7 +150,7 @@ def train_colon(path: Path, recipe: Recipe, data: ColonData, out: Path, progress
         ),
     }
     card = write_card(path.with_suffix(".card.md"), recipe, network, provenance, sections)
-    write_bundle(out, network, recipe, temperatures=temperatures, provenance=provenance, card=card)
+    save_network(out, network, recipe, temperatures=temperatures, provenance=provenance, card=card)
 
 
 def with_spoilt_copies(examples: Examples, seed: int, copies: int = 1) -> Examples:

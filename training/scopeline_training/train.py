@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 import scopeline.simulation
 from scopeline_training import synthetic
-from scopeline_training.bundle_writer import Provenance, write_bundle
+from scopeline_training.bundle_writer import Provenance, save_network
 from scopeline_training.card import write_card
 from scopeline_training.colon import train_colon
 from scopeline_training.evaluation import fit_temperatures, report_heads
@@ -70,7 +70,7 @@ def _train_synthetic(path: Path, recipe: Recipe, data: SyntheticData, out: Path,
     )
     sections = {"Figures on procedures that were not trained on": tested}
     card = write_card(path.with_suffix(".card.md"), recipe, network, provenance, sections)
-    write_bundle(out, network, recipe, temperatures=temperatures, provenance=provenance, card=card)
+    save_network(out, network, recipe, temperatures=temperatures, provenance=provenance, card=card)
 
 
 def _fit(examples: Examples, recipe: Recipe, progress: Progress) -> Network:
