@@ -14,7 +14,7 @@ from scopeline.errors import ConfigError
 from scopeline.segments import SegmentSettings
 from scopeline.shipped import shipped_pipelines
 from scopeline.smoothing import GRADE_SMOOTHING, LOCATION_SMOOTHING, SmoothingSettings
-from scopeline.wire import Encoding
+from scopeline.wire import DEFAULT_ADDRESS, Encoding
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,7 +58,7 @@ class FieldRule(_Section, frozen=True, kw_only=True):
 
 
 class Publishing(_Section, frozen=True, kw_only=True):
-    address: str = "tcp://127.0.0.1:5557"
+    address: str = DEFAULT_ADDRESS
     encoding: Encoding = "json"
     wall_clock: bool = False
     """Whether messages carry the time of day. Off by default: it can identify a patient."""

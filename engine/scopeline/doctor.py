@@ -32,6 +32,7 @@ from scopeline.probe import (
     ask_python,
 )
 from scopeline.shipped import shipped_pipelines
+from scopeline.wire import DEFAULT_PORT
 
 State = Literal["ok", "optional", "problem"]
 """`optional`: something is missing that the CPU path does without. `problem`: the CPU path cannot work."""
@@ -40,7 +41,6 @@ _GIB: Final = 2**30
 _LEAST_MEMORY: Final = 2 * _GIB
 _LEAST_DISK: Final = 2 * _GIB
 _WANTED_INSTRUCTIONS: Final = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
-_PORT: Final = 5557
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +268,7 @@ def check_bundles(folder: Path | None = None) -> Finding:
     return Finding("model bundles", "ok", ", ".join(loaded))
 
 
-def check_port(port: int = _PORT) -> Finding:
+def check_port(port: int = DEFAULT_PORT) -> Finding:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -27,10 +27,10 @@ from scopeline.hysteresis import FLOOR
 from scopeline.marks import Mark
 from scopeline.prediction import Reason
 from scopeline.segment_tally import GradeRules, SegmentTally, Sighting
+from scopeline.smoothing import LONGEST_STEP_S
 
 IGNORED = "ignored"
 """Reason of frames that the operator told us to ignore."""
-LONGEST_STEP_S = 1.0
 
 
 class SegmentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

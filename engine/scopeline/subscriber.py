@@ -11,7 +11,7 @@ import msgspec
 import zmq
 
 from scopeline.errors import WireError
-from scopeline.wire import TOPICS, Decoder, FrameMessage, Message, StatusMessage, topic_of
+from scopeline.wire import DEFAULT_ADDRESS, TOPICS, Decoder, FrameMessage, Message, StatusMessage, topic_of
 
 HIGH_WATER_MARK: Final = 10_000
 """Messages kept on this side while nobody takes them; the publisher keeps as many again."""
@@ -133,7 +133,7 @@ class Subscriber:
 
     def __init__(
         self,
-        address: str = "tcp://127.0.0.1:5557",
+        address: str = DEFAULT_ADDRESS,
         topics: Sequence[str] = TOPICS,
         *,
         high_water_mark: int = HIGH_WATER_MARK,
@@ -160,7 +160,7 @@ class Subscriber:
         except zmq.ZMQError as error:
             self.close()
             raise WireError(
-                f"cannot connect to {address}: {error.strerror}; try tcp://127.0.0.1:5557"
+                f"cannot connect to {address}: {error.strerror}; try {DEFAULT_ADDRESS}"
             ) from error
 
     @property

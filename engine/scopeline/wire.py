@@ -14,6 +14,8 @@ import msgspec
 
 SCHEMA = 1
 NOTICE = "research use only"
+DEFAULT_PORT = 5557
+DEFAULT_ADDRESS = f"tcp://127.0.0.1:{DEFAULT_PORT}"
 
 Encoding: TypeAlias = Literal["json", "msgpack"]
 

@@ -17,11 +17,12 @@ from scopeline.config import load_pipeline
 from scopeline.marks import Marks, marks_path, read_marks
 from scopeline.ports import Source
 from scopeline.simulation.procedure import simulate_procedure
-from scopeline.sinks.zeromq import DEFAULT_ADDRESS, ZmqSink
+from scopeline.sinks.zeromq import ZmqSink
 from scopeline.sources.media import MediaSource
 from scopeline.sources.synthetic import SyntheticSource
 from scopeline.watch import render
 from scopeline.watch_state import WatchState
+from scopeline.wire import DEFAULT_ADDRESS
 
 _PATIENCE_S: Final = 0.2
 

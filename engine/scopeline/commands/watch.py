@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from scopeline.sinks.zeromq import DEFAULT_ADDRESS
 from scopeline.subscriber import Subscriber
 from scopeline.watch import WatchState, render
+from scopeline.wire import DEFAULT_ADDRESS
 
 _REFRESH_S: Final = 0.1
 

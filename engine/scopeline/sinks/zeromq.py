@@ -13,9 +13,7 @@ from typing import Final
 import zmq
 
 from scopeline.errors import SinkError
-from scopeline.wire import TOPICS, Encoder, Encoding, Message
-
-DEFAULT_ADDRESS: Final = "tcp://127.0.0.1:5557"
+from scopeline.wire import DEFAULT_ADDRESS, TOPICS, Encoder, Encoding, Message
 
 HIGH_WATER_MARK: Final = 10_000
 """Messages kept for one subscriber that does not read: close to 3 minutes at 60 frames/s. A frame message of
