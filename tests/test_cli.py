@@ -99,3 +99,25 @@ def test_live_replays_a_recording_and_ends_with_its_ledger(call: _Call, tmp_path
     code, out, _ = call("live", film, "--pipeline", write_tiny_pipeline(tmp_path))
     assert code == 0
     assert "20 frames captured = " in out
+
+
+def test_a_card_is_told_to_be_the_next_step_and_not_a_missing_file(call: _Call) -> None:
+    code, _, err = call("live", "/dev/video0", "--pipeline", "demo")
+    assert code == 2
+    assert "not supported yet" in err
+
+
+def test_a_set_up_that_cannot_work_is_told_once_before_any_recording(call: _Call, tmp_path: Path) -> None:
+    pipeline = write_tiny_pipeline(tmp_path)
+    pipeline.write_text(
+        pipeline.read_text().replace('path = "tiny"', 'path = "tiny"\nbackend = "tensorflow"')
+    )
+    code, _, err = call("batch", "a.mp4", "b.mp4", "--pipeline", pipeline, "--out", tmp_path / "results")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "tensorflow" in err
+    assert not (tmp_path / "results").exists()
+
+
+def test_model_check_takes_the_name_of_a_bundle_that_ships(call: _Call) -> None:
+    assert call("model", "check", "demo")[0] == 0

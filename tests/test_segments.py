@@ -318,3 +318,12 @@ def test_time_must_not_fall() -> None:
 def test_a_short_memory_is_refused() -> None:
     with pytest.raises(ValueError, match="recent_s must exceed"):
         SegmentSettings(recent_s=4.0)
+
+
+def test_a_stretch_of_unknown_place_is_not_assessable_however_much_was_graded() -> None:
+    story = Story().show(30, None, grade=3)
+    [segment] = [each for each in story.segmenter.finish(story.now_s) if each.state == "final"]
+    assert segment.location is None
+    assert segment.frames_usable == 300
+    assert not segment.assessable
+    assert segment.mes_worst is None

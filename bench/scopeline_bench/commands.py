@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from scopeline.errors import ConfigError
 
 _Out = Annotated[Path | None, typer.Option(help="Folder that gets a dated folder of results, bench/results.")]
 
@@ -27,6 +30,7 @@ def cost(
     cropping and inference, each measured alone. Same clip, crop, network, runtime, and one thread each. Exit code 1
     when a target is missed: 0.80 of the plain loop, 1.10 of the floor.
     """
+    _need_extras()
     from scopeline_bench import cost as bench
 
     if not bench.main(bundle, frames=frames, rounds=rounds, fps=fps, mbit_s=mbit_s, out=out):
@@ -43,6 +47,7 @@ def memory(
     Exit code 1 when memory grows by more than 1 % (2 MB at least) after the first thousand frames, or when a thread, a
     socket or a file is left open.
     """
+    _need_extras()
     from scopeline_bench import memory as bench
 
     if not bench.main(bundle, frames=frames, out=out):
@@ -64,7 +69,17 @@ def sleeper(
 
     Exit code 1 when a subscriber that keeps up missed a message, or one that slept does not know what it missed.
     """
+    _need_extras()
     from scopeline_bench import sleeper as bench
 
     if not bench.main(bundle, sleep_s=sleep_s, rounds=rounds, messages=messages, out=out):
         raise typer.Exit(1)
+
+
+def _need_extras() -> None:
+    missing = [name for name in ("onnx", "psutil") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"the bench needs {' and '.join(missing)}, which the runtime does not bring: in the checkout, "
+            'pip install -c constraints.txt -e ".[training,cpu-fast,dev]"'
+        )

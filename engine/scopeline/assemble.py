@@ -73,6 +73,21 @@ def assemble(
     return engine
 
 
+def check(pipeline: Pipeline) -> None:
+    """Open everything a pipeline names and close it again, so that a wrong set-up is told once and at the start.
+
+    Raises:
+        BundleError, BackendError, ConfigError: a part of the pipeline is wrong.
+    """
+    with ExitStack() as backends:
+        models, _ = _open_models(pipeline, backends)
+        Judge(models, pipeline.heads, usable_at=pipeline.quality.usable_at)
+        heads = [head for model in models for head in model.bundle.heads]
+        Concluder(Identity("", "", "", "", {}, ""), pipeline, heads)
+        if pipeline.field.profile:
+            load_profile(profile_path(pipeline))
+
+
 def _identity(pipeline: Pipeline, source: Source, models: Sequence[Model]) -> Identity:
     return Identity(
         session=secrets.token_hex(8),

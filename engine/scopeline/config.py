@@ -105,7 +105,7 @@ def load_pipeline(path: Path) -> Pipeline:
     except FileNotFoundError as error:
         known = sorted(entry.stem for entry in shipped_pipelines().glob("*.toml"))
         raise ConfigError(
-            f"{file}: no such pipeline file; Scopeline ships {known}, or give the path of a .toml"
+            f"{path}: no such pipeline file; Scopeline ships {known}, or give the path of a .toml"
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{file}: not a pipeline: {error}") from error

@@ -229,7 +229,9 @@ def check_onnxruntime(ask: Ask) -> Finding:
 
 
 def check_openvino(ask: Ask) -> Finding:
-    remedy = "often faster on Intel processors: pip install 'scopeline[cpu-fast]'"
+    remedy = (
+        "often faster on Intel processors: in the checkout, pip install -c constraints.txt -e .[cpu-fast]"
+    )
     return _library("OpenVINO", "optional", ask, ASK_OPENVINO, remedy, _devices)
 
 
@@ -242,7 +244,7 @@ def check_torch(version_of: Callable[[str], str | None] | None = None) -> Findin
     """Asked of the package's papers only: importing it takes seconds, and running needs none of it."""
     found = (version_of or _installed)("torch")
     if found is None:
-        remedy = "only to train: pip install 'scopeline[training]'"
+        remedy = "only to train: in the checkout, pip install -c constraints.txt -e .[training]"
         return Finding("PyTorch", "optional", "not installed", remedy)
     return Finding("PyTorch", "ok", found)
 
@@ -306,7 +308,7 @@ def check_nvidia(ask: Ask, module: Path = Path("/sys/module/nvidia/version")) ->
 
 
 def check_tensorrt(ask: Ask) -> Finding:
-    remedy = "only for an NVIDIA GPU: pip install 'scopeline[tensorrt]'"
+    remedy = "only for an NVIDIA GPU: in the checkout, pip install -e .[tensorrt]"
     return _library("TensorRT", "optional", ask, ASK_TENSORRT, remedy, _version)
 
 

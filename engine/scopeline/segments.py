@@ -409,6 +409,8 @@ class Segmenter:
 
     def _is_assessable(self, run: _Open, tally: SegmentTally) -> bool:
         settings = self._settings
+        if run.location is None and self._locations:
+            return False  # nobody knows what was seen there
         return (
             run.location not in self._outside
             and tally.usable >= settings.least_frames

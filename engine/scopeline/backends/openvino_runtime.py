@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the optional fast runtime (`pip install scopeline[cpu-fast]`)."""
+"""OpenVINO on the CPU: the optional fast runtime (the extra `cpu-fast`)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class OpenVinoBackend:
             import openvino
         except ModuleNotFoundError as error:
             raise BackendError(
-                "backend 'openvino' needs the openvino package: pip install 'scopeline[cpu-fast]', "
+                "backend 'openvino' needs the openvino package: in the checkout, pip install -e .[cpu-fast], "
                 'or set backend = "onnxruntime"'
             ) from error
         if precision not in _HINTS:

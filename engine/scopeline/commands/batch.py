@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Table
 from rich.text import Text
 
+from scopeline.assemble import check
 from scopeline.batch import Batch, Job, Outcome, plan
 from scopeline.commands.interrupt import INTERRUPTED, stops_on_interrupt
 from scopeline.config import load_pipeline
@@ -46,6 +47,7 @@ def batch(
     then is in NAME.partial.
     """
     chosen = load_pipeline(pipeline)
+    check(chosen)
     jobs = plan(videos, out, chosen)
     console = Console(soft_wrap=True)
     view = _View(console, len(jobs))
@@ -115,7 +117,8 @@ class _View:
         self.progress.update(self._total, completed=self._ended, done=f"{self._ended}/{self._jobs}")
         line = Text.assemble((f"{outcome.state:>12}", _STYLES[outcome.state]), f"  {outcome.job.video.name}")
         if outcome.reason:
-            line.append(f"  {outcome.reason}", style="dim" if outcome.state == "done" else "")
+            said = outcome.reason.removeprefix(f"{outcome.job.video.name}: ")
+            line.append(f"  {said}", style="dim" if outcome.state == "done" else "")
         self._console.print(line)
 
 
@@ -130,12 +133,14 @@ class _Speed(ProgressColumn):
 def _table(outcomes: Sequence[Outcome], jobs: int) -> Table:
     title = f"{len(outcomes)} of {jobs} recordings"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, expand=True)
-    table.add_column("recording", overflow="fold", ratio=2)
+    table.add_column("recording", overflow="ellipsis", no_wrap=True, ratio=1)
     for name in ("frames", "usable", "segments", "worst MES", "time"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("result", overflow="fold", ratio=3)
+    table.add_column("result", no_wrap=True)
     for outcome in outcomes:
-        table.add_row(outcome.job.video.name, *_figures(outcome), _result(outcome))
+        table.add_row(
+            outcome.job.video.name, *_figures(outcome), Text(outcome.state, style=_STYLES[outcome.state])
+        )
     return table
 
 
@@ -151,11 +156,3 @@ def _figures(outcome: Outcome) -> list[str]:
         "-" if worst is None else str(worst),
         length_text(summary.seconds),
     ]
-
-
-def _result(outcome: Outcome) -> Text:
-    text = Text(outcome.state, style=_STYLES[outcome.state])
-    if outcome.reason:
-        said = outcome.reason.removeprefix(f"{outcome.job.video.name}: ")
-        text.append(f": {said}", style="default")
-    return text

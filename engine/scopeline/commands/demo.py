@@ -82,10 +82,12 @@ def demo(
         )
         with stops_on_interrupt(engine):
             report = engine.run()
+    if report.ended == "stopped":
+        console.print("[yellow]interrupted[/]; what was seen until then is not scored")
+        _print_report(console, report)
+        raise typer.Exit(INTERRUPTED)
     score = keeper.score()
     _print_result(console, score, report)
-    if report.ended == "stopped":
-        raise typer.Exit(INTERRUPTED)
     if score.f1_50 < _WANTED_F1 or not score.grades_right or score.static_flips:
         console.print(
             "[bold red]the segments do not match the truth as they should; see the figures above[/]"

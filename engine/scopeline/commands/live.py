@@ -14,6 +14,7 @@ from rich.live import Live
 from scopeline.assemble import assemble
 from scopeline.commands.interrupt import INTERRUPTED, stops_on_interrupt
 from scopeline.config import load_pipeline
+from scopeline.errors import ConfigError
 from scopeline.marks import Marks, marks_path, read_marks
 from scopeline.ports import Source
 from scopeline.simulation.procedure import simulate_procedure
@@ -82,6 +83,10 @@ def live(
 def _open(source: str) -> Source:
     if source == "synthetic":
         return SyntheticSource(simulate_procedure(seed=7), live=True)
+    if source.startswith("/dev/"):
+        raise ConfigError(
+            f"{source}: capture cards are not supported yet; wanted a recording to replay, or 'synthetic'"
+        )
     return MediaSource(source, live=True)
 
 

@@ -49,7 +49,7 @@ def list_models(
 
 @model.command("check")
 def check_model(
-    folder: Annotated[Path, typer.Argument(help="The bundle's folder.")],
+    folder: Annotated[Path, typer.Argument(help="The bundle's folder, or the name of one that ships.")],
     backend: Annotated[
         str, typer.Option(help=f"Runtime to open it in: {', '.join(sorted(BACKENDS))}.")
     ] = "onnxruntime",
@@ -58,8 +58,9 @@ def check_model(
     ] = "fp32",
 ) -> None:
     """Check a bundle: hash, heads against outputs, card, and that hostile frames give finite probabilities."""
-    bundle = load_bundle(folder)
-    if not (folder / "card.md").is_file():
+    shipped = shipped_pipelines() / "bundles" / folder
+    bundle = load_bundle(folder if folder.is_dir() or not shipped.is_dir() else shipped)
+    if not (bundle.folder / "card.md").is_file():
         raise BundleError(
             f"{folder}: wanted a card.md beside the network: say what data it saw and what it cannot do"
         )
