@@ -47,7 +47,7 @@ def test_a_pipeline_needs_only_a_name_and_a_bundle(tmp_path: Path) -> None:
         (_MINIMAL + "[heads.mes]\nevery_ms = -1.0\n", r"heads\.mes\.every_ms is a time from 0 on, got -1"),
         (
             _MINIMAL + '[heads.mes.when]\nhead = "quality"\nlabel = "good"\nat_least = 50.0\n',
-            r"heads\.mes\.when\.at_least is a probability, got 50",
+            r"heads\.mes\.when wants 0 <= at_least <= at_most <= 1, got 50",
         ),
         ("name = ", "not a pipeline"),
         (

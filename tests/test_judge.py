@@ -91,6 +91,15 @@ def test_a_gate_within_one_network_withholds_the_answer() -> None:
     assert set(prediction.scores) == {"organ"}
 
 
+def test_a_gate_can_ask_for_little_of_a_label() -> None:
+    backend = _always(organ=(9.0, 0.0, 0.0), mes=(0.0, 0.0, 0.0, 9.0))
+    outside = HeadRule(when=Condition(head="organ", label="outside", at_most=0.5))
+    inside = HeadRule(when=Condition(head="organ", label="rectum", at_most=0.5))
+    for rule, heads in ((outside, {"organ"}), (inside, {"organ", "mes"})):
+        judge = Judge([_model(ORGAN, MES, backend=backend)], {"mes": rule}, usable_at=0.5)
+        assert set(judge.judge([_prepared(0)])[0].scores) == heads
+
+
 def test_a_rated_head_is_asked_at_most_once_in_its_interval() -> None:
     backend = _always(organ=RECTUM)
     judge = Judge([_model(ORGAN, backend=backend)], {"organ": HeadRule(every_ms=250)}, usable_at=0.5)

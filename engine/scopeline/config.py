@@ -32,11 +32,12 @@ class BundleChoice(_Section, frozen=True, kw_only=True):
 
 
 class Condition(_Section, frozen=True, kw_only=True):
-    """Only when another head said so on the same frame."""
+    """Only when the probability of another head's label on the same frame lies within bounds."""
 
     head: str
     label: str
-    at_least: float
+    at_least: float = 0.0
+    at_most: float = 1.0
 
 
 class HeadRule(_Section, frozen=True, kw_only=True):
@@ -123,7 +124,9 @@ def _check(file: Path, pipeline: Pipeline) -> None:
     for name, rule in pipeline.heads.items():
         if rule.every_ms < 0:
             raise ConfigError(f"{file}: heads.{name}.every_ms is a time from 0 on, got {rule.every_ms}")
-        if rule.when is not None and not 0 <= rule.when.at_least <= 1:
+        when = rule.when
+        if when is not None and not 0 <= when.at_least <= when.at_most <= 1:
             raise ConfigError(
-                f"{file}: heads.{name}.when.at_least is a probability, got {rule.when.at_least}"
+                f"{file}: heads.{name}.when wants 0 <= at_least <= at_most <= 1, "
+                f"got {when.at_least} and {when.at_most}"
             )

@@ -51,7 +51,7 @@ class _Gate:
             return True
         if when.head not in scores:
             return False
-        return float(scores[when.head][labels[when.head].index(when.label)]) >= when.at_least
+        return when.at_least <= float(scores[when.head][labels[when.head].index(when.label)]) <= when.at_most
 
 
 @dataclass(slots=True)
