@@ -399,7 +399,8 @@ class Segmenter:
             frames_seen=tally.seen,
             frames_usable=tally.usable,
             reasons=dict(tally.reasons),
-            informative_s=tally.informative_s,
+            # A frame stands for the time up to it, a segment ends at its last frame: the first one's share sticks out.
+            informative_s=min(tally.informative_s, end_s - run.start_s),
             key_frame=None if key is None else key.seq,
             key_frame_s=None if key is None else key.time_s,
             assessable=assessable,

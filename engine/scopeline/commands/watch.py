@@ -64,8 +64,9 @@ def _take_in(subscriber: Subscriber, state: WatchState, end_s: float) -> None:
 def _draw_once(
     console: Console, subscriber: Subscriber, state: WatchState, messages: int, svg: Path | None
 ) -> None:
-    for _, message in zip(range(messages), subscriber, strict=False):
-        state.apply(message)
+    with Console(stderr=True).status(f"waiting for {messages} messages"):
+        for _, message in zip(range(messages), subscriber, strict=False):
+            state.apply(message)
     console.print(render(state))
     if svg is not None:
         drawing = console.export_svg(title="scopeline watch")
