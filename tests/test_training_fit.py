@@ -225,11 +225,17 @@ def plain(count: int, first: int) -> Examples:
 def test_a_small_quality_suite_tells_blur_from_good_and_notes_what_was_left_out() -> None:
     plan = FitPlan(epochs=20, batch=8, peak_rate=8e-3, spoilt_share=0.5, ema_decay=0.9)
     outcome = run_suite(
-        plain(48, 0), plain(12, 900).pixels, plan=plan, families=("defocus",), console=Console(quiet=True)
+        plain(48, 0),
+        plain(12, 900).pixels,
+        plain(10, 500).pixels,
+        plan=plan,
+        families=("defocus",),
+        console=Console(quiet=True),
     )
     assert outcome.c1_seed_style > 0.8
     assert outcome.c2_worst == outcome.c2_left_out["defocus"] > 0.65
-    assert (outcome.train_images, outcome.test_images) == (48, 12)
+    assert (outcome.train_images, outcome.test_images, outcome.elsewhere_images) == (48, 12, 10)
+    assert 0.0 <= outcome.c2_false_alarms_elsewhere["defocus"] < 0.5
 
 
 def test_a_gate_that_knows_nothing_scores_a_half() -> None:

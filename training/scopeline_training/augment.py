@@ -9,6 +9,7 @@ from torch import Tensor
 from scopeline.degrade import FAMILIES, degrade, harmless
 from scopeline.picture import Pixels
 from scopeline_training.examples import UNKNOWN
+from scopeline_training.outliers import outlier
 
 
 def spoil_some(
@@ -18,17 +19,22 @@ def spoil_some(
     *,
     share: float,
     families: tuple[str, ...] = FAMILIES,
+    outlier_share: float = 0.0,
 ) -> None:
     """Degrades some of the good pictures of a batch in place; they become bad and lose their other labels.
 
-    The rest gets harmless blur and gain instead, so that "bad" is not simply "touched".
+    `outlier_share` of them are made generic outliers, the others get one of the families. The rest gets harmless
+    blur and gain instead, so that "bad" is not simply "touched".
     """
     for number in range(len(pixels)):
         if targets["quality"][number] != 1:
             continue
         if rng.random() < share:
-            family = str(rng.choice(families))
-            pixels[number] = degrade(family, pixels[number], rng, float(rng.uniform()))
+            severity = float(rng.uniform())
+            if rng.random() < outlier_share:
+                pixels[number] = outlier(pixels[number], rng, severity)
+            else:
+                pixels[number] = degrade(str(rng.choice(families)), pixels[number], rng, severity)
             for head in targets:
                 targets[head][number] = 0 if head == "quality" else UNKNOWN
         elif rng.random() < 0.5:

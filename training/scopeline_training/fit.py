@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from scopeline.degrade import FAMILIES
+from scopeline.degrade import FAMILIES, harmless
 from scopeline.picture import Pixels
 from scopeline_training.augment import spoil_some, vary
 from scopeline_training.examples import UNKNOWN, Examples
@@ -57,7 +57,10 @@ def fit(
     """
     seed_everything(seed)
     rng = np.random.default_rng(seed)
-    network = Network({head.name: len(head.labels) for head in heads}, stages)
+    judging = [head.name for head in heads if head.role == "quality"]
+    network = Network({head.name: len(head.labels) for head in heads}, stages, judging=judging)
+    if network.oddness is not None:
+        network.oddness.learn(_good(examples, rng))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
     ema = get_ema_multi_avg_fn(plan.ema_decay)  # type: ignore[no-untyped-call]
     average = AveragedModel(network, multi_avg_fn=ema, use_buffers=True)
@@ -72,7 +75,7 @@ def fit(
         total = 0.0
         order = rng.permutation(len(examples))[: steps_per_epoch * plan.batch]
         for numbers in np.array_split(order, steps_per_epoch):
-            pixels, targets = _batch(examples, numbers, heads, rng, plan.spoilt_share, families)
+            pixels, targets = _batch(examples, numbers, heads, rng, plan, families)
             logits = network(pixels)
             loss = torch.stack([
                 head.weight * head_loss(
@@ -103,12 +106,19 @@ def predict(network: Network, pixels: Pixels, batch: int = 64) -> dict[str, NDAr
     return {head: torch.cat([part[head] for part in parts]).numpy() for head in parts[0]}
 
 
+def _good(examples: Examples, rng: np.random.Generator) -> Tensor:
+    """(3N, 3, H, W) uint8: the good pictures, as they are and twice with the variation that does no harm."""
+    good = examples.pixels[examples.targets["quality"] == 1]
+    varied = [vary(torch.from_numpy(np.stack([harmless(each, rng) for each in good])), rng) for _ in range(2)]
+    return torch.cat([torch.from_numpy(good), *varied]).permute(0, 3, 1, 2)
+
+
 def _batch(
     examples: Examples,
     numbers: NDArray[np.int64],
     heads: Sequence[HeadPlan],
     rng: np.random.Generator,
-    spoilt_share: float,
+    plan: FitPlan,
     families: tuple[str, ...],
 ) -> tuple[Tensor, dict[str, Tensor]]:
     pixels = examples.pixels[numbers]  # a copy, so that it may be spoilt in place
@@ -118,7 +128,10 @@ def _batch(
         if any(name == head.name for head in heads)
     }
     if "quality" in targets:
-        spoil_some(pixels, targets, rng, share=spoilt_share, families=families)
+        spoil_some(
+            pixels, targets, rng,
+            share=plan.spoilt_share, families=families, outlier_share=plan.outlier_share,
+        )  # fmt: skip
     return vary(torch.from_numpy(pixels), rng), targets
 
 

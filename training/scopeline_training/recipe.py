@@ -42,6 +42,8 @@ class FitPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     weight_decay: float = 0.02
     spoilt_share: float = 0.35
     """Share of the clean pictures that are degraded on the fly and taught as bad."""
+    outlier_share: float = 0.0
+    """Share of those that get a generic corruption instead of a family; see `scopeline_training.outliers`."""
     ema_decay: float = 0.99
     """Of the running average of weights that is shipped."""
 
