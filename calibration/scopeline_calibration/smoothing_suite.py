@@ -460,7 +460,7 @@ def _acceptance(
 def _filter_table(level: float, filters: Sequence[FilterFigures]) -> Table:
     title = f"Simulated procedures, {level:.1%} of good frames right, 30 % bad"
     table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("filter", max_width=26)
+    table.add_column("filter")
     for heading in (
         "acc",
         "edit",
