@@ -40,7 +40,8 @@ def test_every_way_of_being_wrong_is_noticed(reader: Heard, sleeper: Heard) -> N
 def test_reader_and_sleeper_of_a_real_run_account_for_every_message(tmp_path: Path) -> None:
     path = clip(ClipPlan(320, 240, 25, frames=300, mbit_s=1.0, screen="sd-octagon", loop=30), tmp_path)
     bundle = write_reference_bundle(tmp_path / "tiny", rows=((1, 8, 1, 1),), size=32)
-    nap = Nap(after_frames=30, seconds=0.5)
+    # The run must outlast the nap: who sleeps through the end cannot know of it.
+    nap = Nap(after_frames=30, seconds=0.1)
     ran = run_with_subscribers(path, bundle, f"ipc://{tmp_path}/bus", nap, live=False, sleeper_room=20)
     assert ran.sent == 300
     assert ran.heard[READER].received == 300
