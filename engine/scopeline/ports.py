@@ -1,4 +1,4 @@
-"""The three ports of the engine: where frames come from, what judges them, where results go.
+"""The ports of the engine: where frames come from, what judges them, where results go, and what runs beside it.
 
 A new source, backend or sink is one file with one class of this form; none of them holds a thread or a queue.
 """
@@ -61,3 +61,17 @@ class Sink(Protocol):
     def publish(self, message: Message) -> None: ...
 
     def close(self) -> None: ...
+
+
+class Companion(Protocol):
+    """What runs beside the stages in a thread of its own for as long as they do: control socket, metrics page."""
+
+    name: str
+
+    def work(self) -> None:
+        """Serve until `stop`; what goes wrong with one request is answered, never raised."""
+        ...
+
+    def stop(self) -> None:
+        """Make `work` return within a second. From any thread, any number of times, also before `work`."""
+        ...

@@ -130,6 +130,10 @@ class FrameMessage(_Message, frozen=True, kw_only=True, tag="frame"):
     ledger: LedgerReport
     state: str
     """`warming_up` before the first field of view, `running`, `not_assessable` while no tag can be held."""
+    signal: str = "running"
+    """What the feed is like, see `status`; anything but `running` means that no tag is published."""
+    stale: bool = False
+    """True when the frame was older than 500 ms as it was published: nothing in it is the present."""
     models: dict[str, str]
     """By bundle: weight hash, runtime and precision, as `sha256:<12 digits>/onnxruntime/fp32`."""
     config: str
@@ -185,8 +189,20 @@ class FieldMessage(_Message, frozen=True, kw_only=True, tag="field"):
 class StatusMessage(_Message, frozen=True, kw_only=True, tag="status"):
     """Topic `status`: what the engine does, changes of state, and the end of the stream with the whole ledger."""
 
-    event: Literal["started", "running", "mark", "ended", "failed"]
-    """`running` comes every five seconds of stream time, so that a late joiner learns what it listens to."""
+    event: Literal["started", "running", "signal", "incident", "trouble", "mark", "ended", "failed"]
+    """`running` comes every five seconds, so that a late joiner learns what it listens to. `signal`: the feed became
+    another (`signal` says what). `incident`: something happened to the feed and it goes on (`incident` says what).
+    `trouble`: something on our side does not work while the publishing goes on (`incident` says what)."""
+    signal: str = "running"
+    """What the feed is like: `connecting`, `no_signal`, `colour_bars`, `black`, `frozen`, `stalled`, `reconnecting`,
+    `running`. All but the last mean "not assessable"."""
+    incident: str | None = None
+    """`format_changed`, `frames_missing`, `burst`, `damaged`, `time_jumped`, `lagging`; with `trouble`:
+    `journal_failed`, `journal_works_again`, `control_refused`."""
+    stale: bool = False
+    """True when the newest frame is older than 500 ms: what was published last is not the present."""
+    replay: str | None = None
+    """Address at which missed messages can be asked for again, if there is one."""
     source: str
     text: str
     pipeline: str
