@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from media_clips import number_in, write_clip
 
+from media_clips import number_in, write_clip
 from scopeline.errors import SourceError
 from scopeline.sources.capture_child import Order
 from scopeline.sources.child_connection import ChildConnection

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fakes import scope_pixels
 from fakes_media import ManualPace
-
 from scopeline.errors import SourceError
 from scopeline.notices import Incident, Notices, Signal
 from scopeline.picture import picture_from_rgb

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import av
 import pytest
-from fakes import scope_pixels
 
+from fakes import scope_pixels
 from scopeline.errors import ConfigError, SourceError
 from scopeline.picture import Picture, picture_from_rgb
 from scopeline.sources.raw_pipe import RAW_FORMATS, RawPipe

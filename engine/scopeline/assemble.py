@@ -9,7 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import cv2
+from scopeline.signal_look import SignalLook
 
+from scopeline.arrivals import Arrivals
 from scopeline.backends import open_backend
 from scopeline.bundle import Input, load_bundle
 from scopeline.conclude import Concluder, Identity
@@ -19,11 +21,13 @@ from scopeline.errors import ConfigError
 from scopeline.field_tracker import FieldTracker
 from scopeline.judge import Judge, Model
 from scopeline.ledger import Ledger
-from scopeline.marks import Marks
-from scopeline.ports import Sink, Source
+from scopeline.marks import MarkSource
+from scopeline.notices import Notices
+from scopeline.ports import Companion, Sink, Source
 from scopeline.prepare import Preparer
 from scopeline.scope_profile import load_profile
 from scopeline.shipped import shipped_scopes
+from scopeline.signal_watch import SignalWatch
 from scopeline.wire import Message
 
 
@@ -34,8 +38,11 @@ def assemble(
     *,
     live: bool,
     bulk: bool = False,
-    marks: Marks | None = None,
+    marks: MarkSource | None = None,
     on_message: Callable[[Message], None] | None = None,
+    notices: Notices | None = None,
+    companions: Sequence[Companion] = (),
+    replay: str | None = None,
 ) -> Engine:
     """An engine that is ready to run.
 
@@ -45,8 +52,11 @@ def assemble(
         sinks: Factories, called in the thread that will own the sinks.
         live: The newest frame wins; otherwise nothing is lost.
         bulk: Nobody watches: stages are woken for several frames at once, which is cheaper and later.
-        marks: What the operator said, for recordings.
+        marks: What the operator says, now or in a file beside a recording.
         on_message: Called with every message, in the concluding thread.
+        notices: Where source, sinks and companions leave what they have to tell.
+        companions: What runs beside the stages.
+        replay: Address at which subscribers can ask for what they missed.
 
     Raises:
         BundleError, BackendError, ConfigError: a part of the pipeline is wrong; no model is left open.
@@ -59,15 +69,24 @@ def assemble(
         heads = [head for model in models for head in model.bundle.heads]
         engine = Engine(
             source,
-            Preparer(inputs, FieldTracker(profile)),
+            Preparer(inputs, FieldTracker(profile), SignalLook() if live else None),
             Judge(models, pipeline.heads, usable_at=pipeline.quality.usable_at),
-            Concluder(_identity(pipeline, source, models), pipeline, heads, marks),
+            Concluder(
+                _identity(pipeline, source, models, replay),
+                pipeline,
+                heads,
+                marks,
+                SignalWatch() if live else None,
+            ),
             sinks,
             ledger=Ledger(),
             live=live,
             batch=1 if live else pipeline.batch,
             bunch=BUNCH if bulk else 1,
             on_message=on_message,
+            arrivals=Arrivals() if live else None,
+            notices=notices,
+            companions=companions,
         )
         backends.pop_all()  # from here on they are the engine's to close
     return engine
@@ -88,7 +107,7 @@ def check(pipeline: Pipeline) -> None:
             load_profile(profile_path(pipeline))
 
 
-def _identity(pipeline: Pipeline, source: Source, models: Sequence[Model]) -> Identity:
+def _identity(pipeline: Pipeline, source: Source, models: Sequence[Model], replay: str | None) -> Identity:
     return Identity(
         session=secrets.token_hex(8),
         source=source.name,
@@ -96,6 +115,7 @@ def _identity(pipeline: Pipeline, source: Source, models: Sequence[Model]) -> Id
         config=pipeline.hash,
         models={model.bundle.name: model.fingerprint for model in models},
         version=installed_version(),
+        replay=replay,
     )
 
 

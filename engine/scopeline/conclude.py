@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +18,12 @@ from scopeline.config import Pipeline
 from scopeline.errors import ConfigError
 from scopeline.field_tracker import FieldEvent
 from scopeline.fixed_lag import Revision
-from scopeline.marks import Mark, Marks
+from scopeline.marks import Mark, MarkSource
+from scopeline.notices import Incident, Notice, Signal, Trouble
 from scopeline.prediction import Prediction, Probabilities
 from scopeline.prepare import Prepared
 from scopeline.segments import Observation, Segment, Segmenter
+from scopeline.signal_watch import SignalChange, SignalWatch
 from scopeline.smoothing import (
     GRADE_SMOOTHING,
     LOCATION_SMOOTHING,
@@ -31,6 +33,7 @@ from scopeline.smoothing import (
     make_smoother,
 )
 from scopeline.wire import (
+    STALE_AFTER_NS,
     CurrentSegment,
     FieldMessage,
     FrameMessage,
@@ -41,6 +44,7 @@ from scopeline.wire import (
     RevisedTag,
     SegmentMessage,
     SmoothedHead,
+    StatusEvent,
     StatusMessage,
     wall_clock,
 )
@@ -49,6 +53,7 @@ _DIGITS = 5
 """Probabilities are published to five decimals: far below any network's own noise, half the bytes."""
 
 _STATUS_EVERY_S = 5.0
+_DAMAGE_EVERY_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ class Identity:
     config: str
     models: Mapping[str, str]
     version: str
+    replay: str | None = None
+    """Address at which missed messages can be asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +77,38 @@ class Moment:
     now_ns: int
     infer_ns: int
     ledger: LedgerReport
+    newest_ns: int | None = None
+    """Live: when the newest frame was captured, whether or not it has come through."""
+    silence_limit_ns: int = 0
+    """Live: how long the feed may be silent."""
+    notices: Sequence[Notice] = ()
+    """What others have to tell since the last moment."""
 
 
 class Concluder:
     """Turns predictions into messages, one frame after the other. Belongs to one thread.
+
+    Args:
+        identity: What is said with every message.
+        pipeline: The set-up.
+        heads: All heads of its bundles.
+        marks: What the operator says.
+        watch: Live, knows the weather of the signal. While it is anything but running no tag is published.
 
     Raises:
         ConfigError: the pipeline smooths a head that no bundle has, or that is not smoothed (quality).
     """
 
     def __init__(
-        self, identity: Identity, pipeline: Pipeline, heads: Sequence[Head], marks: Marks | None = None
+        self,
+        identity: Identity,
+        pipeline: Pipeline,
+        heads: Sequence[Head],
+        marks: MarkSource | None = None,
+        watch: SignalWatch | None = None,
     ) -> None:
         self._identity = identity
+        self._watch = watch
         self._pipeline = pipeline
         self._heads = {head.name: head for head in heads}
         self._location = next((head for head in heads if head.role == "location"), None)
@@ -102,7 +128,11 @@ class Concluder:
         self._marks = marks
         self._sent: Counter[str] = Counter()
         self._time_s = 0.0
+        self._captured_ns = 0
         self._next_status_s = _STATUS_EVERY_S
+        self._last_status_ns = 0
+        self._damage_told = 0
+        self._damage_told_ns = 0
         self._finals: list[Segment] = []
 
     def _settings(self, head: Head) -> SmoothingSettings:
@@ -116,14 +146,18 @@ class Concluder:
 
     def status(
         self,
-        event: Literal["started", "running", "mark", "ended", "failed"],
+        event: StatusEvent,
         text: str,
         moment: Moment,
         latency_ms: Mapping[str, float] | None = None,
+        *,
+        incident: str | None = None,
+        signal: Signal | None = None,
     ) -> StatusMessage:
         """A change of the run's state, with the messages sent before it."""
         who = self._identity
         sent = dict(self._sent)
+        self._last_status_ns = moment.now_ns
         return StatusMessage(
             **self._stamp("status", moment),
             event=event,
@@ -136,15 +170,20 @@ class Concluder:
             ledger=moment.ledger,
             sent=sent,
             latency_ms=dict(latency_ms) if latency_ms is not None else None,
+            signal=signal or self._signal,
+            incident=incident,
+            stale=_is_stale(moment.newest_ns, moment.now_ns),
+            replay=who.replay,
             revisions=self._last_revisions() if event in ("ended", "failed") else [],
         )
 
     def conclude(self, prepared: Prepared, prediction: Prediction, moment: Moment) -> Iterator[Message]:
         """The messages that one frame gives rise to; events it caused come before it."""
-        self._time_s = prediction.time_s
+        self._time_s, self._captured_ns = prediction.time_s, prediction.captured_ns
+        yield from self._weather(moment, prepared)
         if prepared.event is not None:
             yield self._field_message(prepared.event, moment)
-        for mark in self._marks.due(prediction.time_s) if self._marks else ():
+        for mark in self._marks.due(prediction.time_s, prediction.captured_ns) if self._marks else ():
             yield from self._mark(mark, moment)
         smoothed = {name: self._smooth(name, prediction) for name in self._smoothers}
         changed = self._segmenter.update(self._observation(prediction, smoothed))
@@ -154,8 +193,50 @@ class Concluder:
             self._next_status_s = prediction.time_s + _STATUS_EVERY_S
             yield self.status("running", "", moment)
 
+    def tick(self, moment: Moment) -> Iterator[Message]:
+        """What is to be said although no frame came: the weather, the operator's marks, that we are alive."""
+        yield from self._weather(moment)
+        if self._marks and self._captured_ns and self._signal is not Signal.RUNNING:
+            # A pedal pressed in front of a dead picture is told at once; with one that lives, the next frame tells.
+            silent_s = (moment.now_ns - self._captured_ns) / 1e9
+            for mark in self._marks.due(self._time_s + silent_s, moment.now_ns):
+                yield from self._mark(mark, moment)
+        if moment.now_ns - self._last_status_ns >= _STATUS_EVERY_S * 1e9:
+            yield self.status("running", "", moment)
+
+    @property
+    def _signal(self) -> Signal:
+        return self._watch.signal if self._watch else Signal.RUNNING
+
+    def _weather(self, moment: Moment, prepared: Prepared | None = None) -> Iterator[StatusMessage]:
+        """Changes of the signal, what happened to it, and our own troubles, in the order in which they came about."""
+        changes: list[SignalChange] = []
+        for notice in moment.notices:
+            if isinstance(notice.what, Signal):
+                changes += self._watch.notice(notice) if self._watch else []
+            else:
+                event: StatusEvent = "trouble" if isinstance(notice.what, Trouble) else "incident"
+                yield self.status(event, notice.text, moment, incident=notice.what)
+        if self._watch is not None:
+            if prepared is None:
+                changes += self._watch.tick(moment.now_ns, moment.newest_ns, moment.silence_limit_ns)
+            else:
+                changes += self._watch.frame(prepared.weather, prepared.captured_ns)
+            for change in changes:
+                yield self.status("signal", change.text, moment, signal=change.signal)
+            yield from self._damage(moment)
+
+    def _damage(self, moment: Moment) -> Iterator[StatusMessage]:
+        """Packets that were lost to damage, told at once and then once a second for as long as it lasts."""
+        total = sum(moment.ledger.damaged.values())
+        if total > self._damage_told and moment.now_ns - self._damage_told_ns >= _DAMAGE_EVERY_NS:
+            new, self._damage_told, self._damage_told_ns = total - self._damage_told, total, moment.now_ns
+            yield self.status("incident", f"{new} damaged", moment, incident=Incident.DAMAGED)
+
     def finish(self, moment: Moment) -> Iterator[Message]:
-        """The last segments, when no frame will come any more."""
+        """The last marks and segments, when no frame will come any more."""
+        for mark in self._marks.rest(self._time_s, self._captured_ns) if self._marks else ():
+            yield from self._mark(mark, moment)
         yield from self._segment_messages(self._segmenter.finish(self._time_s), moment)
 
     def _mark(self, mark: Mark, moment: Moment) -> Iterator[Message]:
@@ -195,6 +276,7 @@ class Concluder:
     ) -> FrameMessage:
         born = prediction.captured_ns
         field = prepared.field
+        is_blind = self._signal is not Signal.RUNNING
         return FrameMessage(
             **self._stamp("frame", moment),
             frame=prediction.seq,
@@ -214,15 +296,19 @@ class Concluder:
             heads={
                 name: _head_result(self._heads[name], scores) for name, scores in prediction.scores.items()
             },
-            smoothed={name: _smoothed_head(self._heads[name], value) for name, value in smoothed.items()},
+            smoothed={
+                name: _smoothed_head(self._heads[name], value, is_blind) for name, value in smoothed.items()
+            },
             revisions=[
                 self._revised(name, revision)
                 for name in self._lagging
                 for revision in self._smoothers[name].revisions()
             ],
-            segment=self._current_segment(),
+            segment=None if is_blind else self._current_segment(),
             ledger=moment.ledger,
-            state=self._state(prepared, smoothed),
+            state="not_assessable" if is_blind else self._state(prepared, smoothed),
+            signal=self._signal,
+            stale=_is_stale(born, moment.now_ns) if self._watch else False,
             models=dict(self._identity.models),
             config=self._identity.config,
         )
@@ -334,12 +420,17 @@ def _head_result(head: Head, scores: Probabilities) -> HeadResult:
     )
 
 
-def _smoothed_head(head: Head, smoothed: Smoothed) -> SmoothedHead:
+def _is_stale(captured_ns: int | None, now_ns: int) -> bool:
+    return captured_ns is not None and now_ns - captured_ns > STALE_AFTER_NS
+
+
+def _smoothed_head(head: Head, smoothed: Smoothed, is_blind: bool) -> SmoothedHead:
+    """What is held of a head; while the engine is blind, no tag, whatever it was."""
     values = np.asarray(smoothed.posterior).tolist()
     return SmoothedHead(
         posterior={label: round(value, _DIGITS) for label, value in zip(head.labels, values, strict=True)},
-        tag=None if smoothed.tag is None else head.labels[smoothed.tag],
-        since_s=_rounded(smoothed.since_s, 3),
+        tag=None if smoothed.tag is None or is_blind else head.labels[smoothed.tag],
+        since_s=None if is_blind else _rounded(smoothed.since_s, 3),
     )
 
 

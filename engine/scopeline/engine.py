@@ -18,6 +18,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from scopeline.arrivals import Arrivals
 from scopeline.conclude import Concluder, Moment
 from scopeline.crew import Crew
 from scopeline.frame import Frame
@@ -25,7 +26,8 @@ from scopeline.handoff import Closed, Handoff
 from scopeline.judge import Judge
 from scopeline.latency import LatencyHistogram
 from scopeline.ledger import Ledger
-from scopeline.ports import Sink, Source
+from scopeline.notices import Notices
+from scopeline.ports import Companion, Sink, Source
 from scopeline.prediction import Prediction
 from scopeline.prepare import Prepared, Preparer
 from scopeline.segments import Segment
@@ -39,6 +41,10 @@ BUNCH = 4
 """Frames for which a stage is woken at once when recordings go through in bulk. Woken for each, the stages cost 0.6 ms
 more processor time per 1080p frame (of 8.9 ms; 14 instead of 9 thread switches, and cold caches); 8 and 16 gave
 nothing more. The price is delay, up to four frames of it at every stage, which nobody waits for in bulk."""
+
+TICK_S = 0.1
+"""Live, the concluding thread looks up this often when no frame comes: a feed that fell silent is told within half a
+second, of which the silence itself must last 0.35 s."""
 
 _DONE_CAPACITY = 8
 
@@ -81,6 +87,9 @@ class Engine:
         batch: Most frames per inference.
         bunch: Frames of a recording for which a stage is woken at once, see `BUNCH`. 1 hands every frame on at once.
         on_message: Called in the concluding thread with every message, before the sinks.
+        arrivals: Live, watches how frames arrive, before any is given up.
+        notices: Where whoever has something to tell leaves it; published by the concluding thread.
+        companions: What runs beside the stages, from before the first frame until the last message is out.
     """
 
     def __init__(
@@ -96,6 +105,9 @@ class Engine:
         batch: int = 1,
         bunch: int = 1,
         on_message: Callable[[Message], None] | None = None,
+        arrivals: Arrivals | None = None,
+        notices: Notices | None = None,
+        companions: Sequence[Companion] = (),
     ) -> None:
         self._source = source
         self._preparer = preparer
@@ -105,6 +117,10 @@ class Engine:
         self._ledger = ledger
         self._batch = batch
         self._on_message = on_message
+        self._arrivals = arrivals
+        self._notices = notices or Notices()
+        self._companions = tuple(companions)
+        self._is_live = live
         self._live: Handoff[Frame]
         self._ready: Handoff[Prepared]
         self._done: Handoff[Judged]
@@ -134,6 +150,8 @@ class Engine:
             _switch_interval(SWITCH_INTERVAL_S),
             Crew(on_failure=self._abandon) as crew,
         ):
+            for companion in self._companions:
+                crew.start(companion.name, companion.work)
             crew.start("conclude", self._conclude)
             crew.start("infer", self._infer)
             crew.start("prepare", self._prepare)
@@ -155,6 +173,11 @@ class Engine:
         self._may_capture.set()
 
     @property
+    def waiting(self) -> dict[str, int]:
+        """How many items wait at each hand-off. From any thread."""
+        return {"live": len(self._live), "ready": len(self._ready), "done": len(self._done)}
+
+    @property
     def stop_asked(self) -> bool:
         """Whether `stop` was called: what takes long before the first frame can ask."""
         return self._stop_asked.is_set()
@@ -165,6 +188,7 @@ class Engine:
         self._may_capture.set()
         for handoff in (self._live, self._ready, self._done):
             self._ledger.lose("failed", len(handoff.close(discard=True)))
+        self._dismiss()
         self._source.close()  # last: a source of somebody else's that cannot be closed must not keep the others waiting
 
     def _capture(self) -> None:
@@ -175,8 +199,18 @@ class Engine:
                 return
             for frame in self._source.frames():
                 self._ledger.capture()
+                self._watch_arrival(frame)
                 if not self._give(self._live, frame):
                     return
+
+    def _watch_arrival(self, frame: Frame) -> None:
+        if self._arrivals is None:
+            return
+        size = (frame.picture.width, frame.picture.height)
+        for notice in self._arrivals.observe(
+            frame.seq, frame.captured_ns, frame.time_s, size, frame.picture.format.name
+        ):
+            self._notices.post(notice.what, notice.text, at_ns=notice.at_ns)
 
     def _prepare(self) -> None:
         with self._feeding(self._ready):
@@ -204,9 +238,24 @@ class Engine:
             sinks = [open_sinks.enter_context(closing(make())) for make in self._make_sinks]
             self._publish(sinks, self._concluder.status("started", "", self._moment()))
             self._may_capture.set()
-            for judged in self._done:
-                self._conclude_one(sinks, judged)
+            for judged in self._judged():
+                if judged is None:
+                    for message in self._concluder.tick(self._moment()):
+                        self._publish(sinks, message)
+                else:
+                    self._conclude_one(sinks, judged)
             self._say_farewell(sinks)
+
+    def _judged(self) -> Iterator[Judged | None]:
+        """What the stages before have finished, to the end; live, None whenever nothing came for a while."""
+        if not self._is_live:
+            yield from self._done
+            return
+        while True:
+            try:
+                yield self._done.take_within(TICK_S)
+            except Closed:
+                return
 
     def _conclude_one(self, sinks: Sequence[Sink], judged: Judged) -> None:
         self._ledger.publish()
@@ -224,6 +273,12 @@ class Engine:
         if event == "failed":
             text = "a stage failed"
         self._publish(sinks, self._concluder.status(event, text, moment, self._latency.summary()))
+        self._dismiss()
+
+    def _dismiss(self) -> None:
+        """Nothing more will be said: companions go home, after the last message and before the sinks close."""
+        for companion in self._companions:
+            companion.stop()
 
     def _publish(self, sinks: Sequence[Sink], message: Message) -> None:
         if self._on_message is not None:
@@ -232,7 +287,14 @@ class Engine:
             sink.publish(message)
 
     def _moment(self, infer_ns: int = 0) -> Moment:
-        return Moment(time.monotonic_ns(), infer_ns, self._ledger.report(self._source.damaged))
+        return Moment(
+            time.monotonic_ns(),
+            infer_ns,
+            self._ledger.report(self._source.damaged),
+            self._arrivals.newest_ns if self._arrivals else None,
+            self._arrivals.silence_limit_ns if self._arrivals else 0,
+            self._notices.take(),
+        )
 
     def _give(self, handoff: Handoff[_T], item: _T) -> bool:
         """Hand over an item that stands for one frame; False when nobody will take it any more."""

@@ -73,6 +73,22 @@ class Handoff(Generic[Item]):
                 self._can_put.notify()
             return item
 
+    def take_within(self, timeout_s: float) -> Item | None:
+        """The next item, or None if none came in time.
+
+        Raises:
+            Closed: the giver has finished and everything was taken.
+        """
+        with self._lock:
+            self._can_take.wait_for(lambda: self._items or self._closed, timeout_s)
+            if self._items:
+                item = self._items.popleft()
+                self._can_put.notify()
+                return item
+            if self._closed:
+                raise Closed
+            return None
+
     def take_waiting(self, most: int) -> list[Item]:
         """Up to `most` items that wait already, without waiting for any."""
         with self._lock:

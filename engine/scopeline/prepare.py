@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scopeline.signal_look import SignalLook
 
 from scopeline.bundle import Input
 from scopeline.crop import View
 from scopeline.field_of_view import FieldOfView
 from scopeline.field_tracker import FieldEvent, FieldTracker
 from scopeline.frame import Frame
+from scopeline.notices import Signal
 from scopeline.picture import Pixels
 from scopeline.prediction import Reason
 from scopeline.quality import HardGate
@@ -32,6 +34,8 @@ class Prepared:
     views: tuple[Pixels, ...]
     """One per input of the `Preparer`, in its order; empty when there is a reason."""
     reason: Reason | None
+    weather: Signal | None = None
+    """Live: what the whole signal shows instead of a scope's picture, if it does."""
 
 
 class PixelPool:
@@ -57,11 +61,14 @@ class Preparer:
     Args:
         inputs: The different network inputs of the pipeline; quality's hard reasons are judged on the first.
         tracker: Finds the field of view.
+        look: Live, looks at the whole signal for what is no scope's picture.
     """
 
-    def __init__(self, inputs: Sequence[Input], tracker: FieldTracker) -> None:
+    def __init__(
+        self, inputs: Sequence[Input], tracker: FieldTracker, look: SignalLook | None = None
+    ) -> None:
         self.inputs = tuple(inputs)
-        self._tracker = tracker
+        self._tracker, self._look = tracker, look
         self._gate = HardGate()
         self._views = [View(wanted.crop, wanted.width, wanted.height) for wanted in inputs]
         self._pools = [PixelPool((wanted.height, wanted.width, 3)) for wanted in inputs]
@@ -70,6 +77,7 @@ class Preparer:
         """One frame's views, or the reason for none."""
         event = self._tracker.observe(frame.picture, frame.time_s)
         field = self._tracker.field
+        weather = self._look.look(frame.picture, frame.time_s, field) if self._look else None
         reason: Reason | None = Reason.NO_FIELD
         views: tuple[Pixels, ...] = ()
         if field is not None:
@@ -82,7 +90,15 @@ class Preparer:
             self.release(views)
             views = ()
         return Prepared(
-            frame.seq, frame.captured_ns, frame.time_s, time.monotonic_ns(), field, event, views, reason
+            frame.seq,
+            frame.captured_ns,
+            frame.time_s,
+            time.monotonic_ns(),
+            field,
+            event,
+            views,
+            reason,
+            weather,
         )
 
     def release(self, views: Sequence[Pixels]) -> None:

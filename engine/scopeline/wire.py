@@ -17,7 +17,13 @@ NOTICE = "research use only"
 DEFAULT_PORT = 5557
 DEFAULT_ADDRESS = f"tcp://127.0.0.1:{DEFAULT_PORT}"
 
+STALE_AFTER_NS = 500_000_000
+"""What is older is not shown as the present: at 60 frames/s it is 30 frames behind the picture."""
+
 Encoding: TypeAlias = Literal["json", "msgpack"]
+StatusEvent: TypeAlias = Literal[
+    "started", "running", "signal", "incident", "trouble", "mark", "ended", "failed"
+]
 
 
 class OverlayBox(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,7 +195,7 @@ class FieldMessage(_Message, frozen=True, kw_only=True, tag="field"):
 class StatusMessage(_Message, frozen=True, kw_only=True, tag="status"):
     """Topic `status`: what the engine does, changes of state, and the end of the stream with the whole ledger."""
 
-    event: Literal["started", "running", "signal", "incident", "trouble", "mark", "ended", "failed"]
+    event: StatusEvent
     """`running` comes every five seconds, so that a late joiner learns what it listens to. `signal`: the feed became
     another (`signal` says what). `incident`: something happened to the feed and it goes on (`incident` says what).
     `trouble`: something on our side does not work while the publishing goes on (`incident` says what)."""

@@ -125,8 +125,9 @@ class RawPipe:
     def _read_into(self, view: memoryview) -> int:
         read = 0
         while read < len(view):
-            ready, _, _ = select.select([self._file.fileno(), self._wake_reader], [], [])
-            if self._wake_reader in ready:
+            wake = self._wake_reader.fileno()
+            ready, _, _ = select.select([self._file.fileno(), wake], [], [])
+            if wake in ready:
                 return read
             count = self._file.readinto(view[read:])
             if not count:
