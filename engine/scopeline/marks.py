@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -45,8 +45,25 @@ class Mark:
             raise ValueError(f"a mark of kind {self.kind} takes no label, got {self.label!r}")
 
 
+class MarkSource(Protocol):
+    """Where the concluding thread asks for marks."""
+
+    def due(self, time_s: float, captured_ns: int) -> list[Mark]:
+        """The marks at or before a frame that were not given out before, in order of time.
+
+        Args:
+            time_s: Stream time of the frame; does not fall.
+            captured_ns: `time.monotonic_ns()` of the same moment.
+        """
+        ...
+
+    def rest(self, time_s: float, captured_ns: int) -> list[Mark]:
+        """What was said after the last frame, when no frame will come any more; the arguments are that frame's."""
+        ...
+
+
 class Marks:
-    """Marks in order of time, given out once each when they are due."""
+    """Marks of a recording in order of time, given out once each when they are due."""
 
     def __init__(self, marks: Iterable[Mark] = ()) -> None:
         self._marks = sorted(marks, key=lambda mark: mark.time_s)
@@ -59,11 +76,15 @@ class Marks:
     def __iter__(self) -> Iterator[Mark]:
         return iter(self._marks)
 
-    def due(self, time_s: float) -> list[Mark]:
-        """The marks at or before `time_s` that were not given out before."""
+    def due(self, time_s: float, captured_ns: int = 0) -> list[Mark]:
+        """The marks at or before `time_s` that were not given out before. When that was does not matter."""
         reached = max(self._given, bisect_right(self._times_s, time_s))
         due, self._given = self._marks[self._given : reached], reached
         return due
+
+    def rest(self, time_s: float, captured_ns: int = 0) -> list[Mark]:
+        """None: a mark after the end of a recording speaks of nothing."""
+        return []
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

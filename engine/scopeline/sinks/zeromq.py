@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import ipaddress
-import socket
 import time
 from collections import Counter
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Final
 
 import zmq
 
-from scopeline.errors import SinkError
+from scopeline.endpoint import ZmqContext, bind
+from scopeline.keys import EngineKeys
 from scopeline.wire import DEFAULT_ADDRESS, TOPICS, Encoder, Encoding, Message
 
 HIGH_WATER_MARK: Final = 10_000
@@ -27,8 +25,9 @@ that read, 9,730 and 9,979 arrived. With 500 ms all of them did; `close` returns
 over (0.13 s there, else at once), and a stuck subscriber holds up the end of a run by half a second and no
 more."""
 
-_SUBSCRIPTION_LIMIT_BYTES: Final = 256
-"""Subscribers send topics and nothing else; a peer that sends more is cut off."""
+_SUBSCRIPTION_LIMIT_BYTES: Final = 1024
+"""Subscribers send topics and nothing else; a peer that sends more is cut off. 256 would be enough for topics, but the
+limit holds for the handshake too, and the message in which a client proves its key has 257 bytes and a few more."""
 _SUBSCRIPTIONS_PER_PUBLISH: Final = 64
 """A peer that subscribes without end costs each `publish` this many readings and no more."""
 
@@ -44,9 +43,13 @@ class ZmqSink:
         address: `tcp://127.0.0.1:5557`, `tcp://[::1]:5557`, `tcp://127.0.0.1:*` for a free port, or `ipc://<path>`.
         encoding: `json` or `msgpack`.
         high_water_mark: messages kept for each subscriber that lags.
+        context: to share with a `Desk`, which asks this socket's peers for their keys; whoever made it ends it, after
+            `close`. One of the sink's own when left out.
+        keys: only subscribers whose key is allowed get anything. Needed for an address that other machines can reach.
+            Without a `Desk` (or another `Doorkeeper`) at work in the same context nobody is let in.
 
     Raises:
-        SinkError: the address is not on this machine, is taken, or is no address.
+        SinkError: the address is no address, is taken, or could be reached by strangers without keys.
     """
 
     address: str
@@ -58,24 +61,25 @@ class ZmqSink:
         *,
         encoding: Encoding = "json",
         high_water_mark: int = HIGH_WATER_MARK,
+        context: ZmqContext | None = None,
+        keys: EngineKeys | None = None,
     ) -> None:
-        endpoint = _checked(address)
         self._encoder = Encoder(encoding)
         self._subscriptions: Counter[bytes] = Counter()
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        # XPUB is PUB that also tells who subscribes to what.
-        self._socket = self._context.socket(zmq.XPUB)
-        self._socket.sndhwm = high_water_mark
-        self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, _SUBSCRIPTION_LIMIT_BYTES)
-        self._socket.ipv6 = endpoint.startswith("tcp://[")
-        try:
-            self._socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            self._socket.close(linger=0)
-            self._context.term()
-            raise SinkError(_why_not_bound(address, error)) from error
-        self.address = self._socket.get_string(zmq.LAST_ENDPOINT)
+        with ExitStack() as opened:
+            if context is None:
+                context = zmq.Context()
+                opened.callback(context.term)
+            # XPUB is PUB that also tells who subscribes to what.
+            self._socket = context.socket(zmq.XPUB)
+            opened.callback(self._socket.close, linger=0)
+            self._socket.sndhwm = high_water_mark
+            self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
+            self._socket.setsockopt(zmq.MAXMSGSIZE, _SUBSCRIPTION_LIMIT_BYTES)
+            if keys is not None:
+                keys.lock(self._socket, "subscribers")
+            self.address = bind(self._socket, address, doing="publish", keyed=keys is not None)
+            self._opened = opened.pop_all()
 
     def publish(self, message: Message) -> None:
         """Hand one message to all subscribers, and return at once."""
@@ -104,9 +108,8 @@ class ZmqSink:
     def close(self) -> None:
         """Deliver what is still taken within half a second, then give the address back. May be called
         twice."""
-        if not self._socket.closed:
-            self._socket.close(linger=LINGER_MS)
-            self._context.term()
+        self._socket.close(linger=LINGER_MS)
+        self._opened.close()
 
     def _note_subscriptions(self) -> None:
         for _ in range(_SUBSCRIPTIONS_PER_PUBLISH):
@@ -119,55 +122,3 @@ class ZmqSink:
                 self._subscriptions[wish[1:]] += 1
             elif wish[:1] == b"\0" and self._subscriptions[wish[1:]] > 0:
                 self._subscriptions[wish[1:]] -= 1
-
-
-def _checked(address: str) -> str:
-    """The address in the form libzmq binds, after refusing what leaves this machine."""
-    transport, _, rest = address.partition("://")
-    if transport == "ipc" and rest:
-        _refuse_taken_path(address, rest)
-        return address
-    host, _, port = rest.rpartition(":")
-    if transport != "tcp" or not host or not (port.isdecimal() or port == "*"):
-        raise SinkError(f"the address must be tcp://127.0.0.1:<port> or ipc://<path>, got {address!r}")
-    if not _is_loopback(host):
-        raise SinkError(
-            f"the address must be on this machine (127.0.0.1, [::1] or ipc://), got {address!r}: whoever "
-            "reaches this port could read along, and this version has no keys yet to keep strangers out. Publish "
-            "on tcp://127.0.0.1 and let other machines in through a tunnel, e.g. ssh -L 5557:127.0.0.1:5557"
-        )
-    return f"tcp://{'127.0.0.1' if host == 'localhost' else host}:{'*' if port == '0' else port}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def _refuse_taken_path(address: str, path: str) -> None:
-    """libzmq would unlink the socket file of a running publisher and take its place; tcp refuses by
-    itself."""
-    if path.startswith(("@", "*")) or not Path(path).is_socket():
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except OSError:
-            return  # left over from a publisher that was killed
-    raise SinkError(_TAKEN.format(address=address))
-
-
-_TAKEN: Final = (
-    "cannot publish on {address}: somebody else does already, perhaps another scopeline. "
-    "Stop it, or choose another port; tcp://127.0.0.1:* takes any free one"
-)
-
-
-def _why_not_bound(address: str, error: zmq.ZMQError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return _TAKEN.format(address=address)
-    return f"cannot publish on {address}: {error.strerror}"

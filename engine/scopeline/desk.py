@@ -1,0 +1,312 @@
+"""Desk: one thread at the sockets where others may speak: control, replay, and the keys of all who connect."""
+
+from __future__ import annotations
+
+import logging
+import socket as os_socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+import zmq
+
+from scopeline.control import Control
+from scopeline.doorkeeper import Doorkeeper
+from scopeline.endpoint import ZmqContext, ZmqSocket, bind
+from scopeline.errors import ScopelineError
+from scopeline.keys import EngineKeys, Role
+
+MOST_ANSWERS: Final = 32
+"""Replays under way at once, one per peer; who asks beyond that is told to ask again."""
+MOST_BYTES: Final = 4096
+"""Longest message part; a peer that sends more is cut off without an answer. Somewhat more than the longest request, so
+that one that is a little too long still learns why."""
+PATIENCE_NS: Final = 5_000_000_000
+"""A peer that takes nothing of its replay for so long loses the rest of it. A subscriber that reads takes a thousand
+messages in some milliseconds."""
+
+_TURNS: Final = 64
+"""Messages taken from, or sent to, one socket or peer before the others have their turn."""
+_RETRY_MS: Final = 10
+"""How often a peer whose pipe was full is tried again. libzmq's POLLOUT on a ROUTER says that some peer has room, not
+which, and would have us spin."""
+_LINGER_MS: Final = 200
+_HIGH_WATER_MARK: Final = 1000
+
+_log = logging.getLogger(__name__)
+
+
+class Replaying(Protocol):
+    """Answers requests for missed messages, e.g. `scopeline.replay.Replayer`. Worked by the desk's thread."""
+
+    def answer(self, request: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """`(topic, payload)` of each message asked for, made as they are taken."""
+        ...
+
+
+class Desk:
+    """Serves the control and the replay socket, and asks every peer of the context for its key. A `Companion`.
+
+    The sockets are bound by the constructor, so that a wrong address is told at the start and nobody finds a closed
+    door after it; `work` serves them in a thread of its own. That hands them from one thread to another, which libzmq
+    allows where a full memory barrier lies between: starting and joining a thread is one. Close the desk only when
+    `work` has returned, or was never started.
+
+    Args:
+        context: Shared with the publishing socket, so that its peers are asked for their keys here too. Whoever made it
+            ends it, after `close`.
+        control: Address for operators and who answers there; None without control.
+        replay: Address for subscribers that missed something and who answers there; None without replay.
+        keys: With keys every peer of every socket that was locked with them must have one that is allowed; without, the
+            sockets stay on this machine.
+
+    Raises:
+        SinkError: an address is none, is taken, or could be reached by strangers without keys.
+    """
+
+    name = "desk"
+
+    def __init__(
+        self,
+        context: ZmqContext,
+        *,
+        control: tuple[str, Control] | None = None,
+        replay: tuple[str, Replaying] | None = None,
+        keys: EngineKeys | None = None,
+    ) -> None:
+        self._stopping = False
+        self._counters: list[_ControlCounter | _ReplayCounter] = []
+        self._replay: _ReplayCounter | None = None
+        self.control_address: str | None = None
+        """Where control really listens."""
+        self.replay_address: str | None = None
+        """Where replay really listens."""
+        with ExitStack() as opened:
+            # A pair of the operating system's own: it may be written from any thread and from a signal handler.
+            self._bell, self._button = os_socket.socketpair()
+            for end in (self._bell, self._button):
+                opened.callback(end.close)
+                end.setblocking(False)
+            self._doorkeeper = Doorkeeper(context, keys) if keys is not None else None
+            if self._doorkeeper is not None:
+                opened.callback(self._doorkeeper.close)
+            if control is not None:
+                address, clerk = control
+                socket = _open(opened, context, "operators", keys)
+                self.control_address = bind(
+                    socket, address, doing="listen for control", keyed=keys is not None
+                )
+                self._counters.append(_ControlCounter(socket, clerk, _may_speak("operators", keys)))
+            if replay is not None:
+                address, replayer = replay
+                socket = _open(opened, context, "subscribers", keys)
+                self.replay_address = bind(socket, address, doing="offer replay", keyed=keys is not None)
+                self._replay = _ReplayCounter(socket, replayer, _may_speak("subscribers", keys))
+                self._counters.append(self._replay)
+            self._opened = opened.pop_all()
+
+    @property
+    def turned_away(self) -> int:
+        """Handshakes refused for want of a key that is allowed."""
+        return self._doorkeeper.turned_away if self._doorkeeper is not None else 0
+
+    @property
+    def replays_dropped(self) -> int:
+        """Replays that were not finished because the peer took nothing of them, or was gone."""
+        return self._replay.dropped if self._replay is not None else 0
+
+    def work(self) -> None:
+        """Serve until `stop`."""
+        poller = zmq.Poller()
+        poller.register(self._bell, zmq.POLLIN)
+        if self._doorkeeper is not None:
+            poller.register(self._doorkeeper.socket, zmq.POLLIN)
+        for counter in self._counters:
+            poller.register(counter.socket, zmq.POLLIN)
+        wait_ms: int | None = None
+        while not self._stopping:
+            ready = dict(poller.poll(wait_ms))
+            if self._doorkeeper is not None and self._doorkeeper.socket in ready:
+                self._doorkeeper.serve()
+            for counter in self._counters:
+                if counter.socket in ready:
+                    counter.serve()
+            wait_ms = self._replay.send_some() if self._replay is not None else None
+
+    def stop(self) -> None:
+        """Make `work` return. From any thread, any number of times, also before `work` and from a signal handler."""
+        self._stopping = True
+        with suppress(OSError):  # full of earlier rings, or closed: either way it is known
+            self._button.send(b"!")
+
+    def close(self) -> None:
+        """Give the addresses back. May be called twice."""
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    """One message from a peer."""
+
+    envelope: list[bytes]
+    """Goes before the answer: the peer's routing id, and the empty part that a REQ socket puts after it."""
+    body: bytes | None
+    """None: there is not one part but none or several."""
+    user: bytes | None
+    """The public key the peer proved to have; None without keys."""
+
+
+class _ControlCounter:
+    """The control socket."""
+
+    def __init__(
+        self, socket: ZmqSocket, control: Control, may_speak: Callable[[bytes | None], bool]
+    ) -> None:
+        self.socket = socket
+        self._control = control
+        self._may_speak = may_speak
+
+    def serve(self) -> None:
+        for letter in _letters(self.socket):
+            answer = self._answer(letter, time.monotonic_ns())
+            with suppress(
+                zmq.ZMQError
+            ):  # gone, or it reads none of its answers: it does not want this one either
+                self.socket.send_multipart([*letter.envelope, answer], zmq.NOBLOCK)
+
+    def _answer(self, letter: _Letter, heard_ns: int) -> bytes:
+        if letter.body is None:
+            return self._control.refuse("a request is one part", heard_ns)
+        if not self._may_speak(letter.user):
+            return self._control.refuse("this key is not allowed here any more", heard_ns)
+        return self._control.answer(letter.body, heard_ns)
+
+
+@dataclass(slots=True)
+class _Replay:
+    """An answer under way."""
+
+    envelope: list[bytes]
+    messages: Iterator[tuple[bytes, bytes]]
+    waiting: tuple[bytes, bytes] | None
+    """The next message; None when all were sent."""
+    moved_ns: int
+    """When the peer last took something."""
+
+
+class _ReplayCounter:
+    """The replay socket: long answers, sent in turns to all who asked."""
+
+    def __init__(
+        self, socket: ZmqSocket, replayer: Replaying, may_speak: Callable[[bytes | None], bool]
+    ) -> None:
+        self.socket = socket
+        self._replayer = replayer
+        self._may_speak = may_speak
+        self._under_way: dict[bytes, _Replay] = {}
+        self.dropped = 0
+
+    def serve(self) -> None:
+        for letter in _letters(self.socket):
+            peer = letter.envelope[0]
+            if letter.body is None or not self._may_speak(letter.user):
+                continue
+            if peer in self._under_way or len(self._under_way) >= MOST_ANSWERS:
+                continue
+            messages = self._replayer.answer(letter.body)
+            replay = _Replay(letter.envelope, messages, None, time.monotonic_ns())
+            if self._take_next(replay):
+                self._under_way[peer] = replay
+
+    def send_some(self) -> int | None:
+        """Send what the peers take now; returns how long to wait before the next try, None for ever."""
+        stuck = True
+        for peer, replay in list(self._under_way.items()):
+            sent = self._send_to(replay)
+            stuck = stuck and not sent
+            if replay.waiting is None:
+                del self._under_way[peer]
+        if not self._under_way:
+            return None
+        return _RETRY_MS if stuck else 0
+
+    def _send_to(self, replay: _Replay) -> bool:
+        """Send one turn's messages; False when the peer took none."""
+        for turn in range(_TURNS):
+            if replay.waiting is None:
+                break
+            try:
+                self.socket.send_multipart([*replay.envelope, *replay.waiting], zmq.NOBLOCK)
+            except zmq.Again:
+                if time.monotonic_ns() - replay.moved_ns > PATIENCE_NS:
+                    self._drop(replay, "the peer does not read")
+                return turn > 0
+            except zmq.ZMQError as error:
+                self._drop(replay, f"the peer is gone ({error.strerror})")
+                break
+            replay.moved_ns = time.monotonic_ns()
+            self._take_next(replay)
+        return True
+
+    def _take_next(self, replay: _Replay) -> bool:
+        try:
+            replay.waiting = next(replay.messages, None)
+        except (ScopelineError, OSError, ValueError) as error:
+            self._drop(replay, str(error))
+        return replay.waiting is not None
+
+    def _drop(self, replay: _Replay, why: str) -> None:
+        self.dropped += 1
+        replay.waiting = None
+        _log.warning("a replay was dropped: %s", why)
+
+
+def _open(opened: ExitStack, context: ZmqContext, role: Role, keys: EngineKeys | None) -> ZmqSocket:
+    socket = context.socket(zmq.ROUTER)
+    opened.callback(socket.close, linger=_LINGER_MS)
+    socket.setsockopt(zmq.MAXMSGSIZE, MOST_BYTES)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # sending to a full or absent peer is an error, not silence
+    socket.sndhwm = socket.rcvhwm = _HIGH_WATER_MARK
+    if keys is not None:
+        keys.lock(socket, role)
+    return socket
+
+
+def _may_speak(role: Role, keys: EngineKeys | None) -> Callable[[bytes | None], bool]:
+    """Asked for every message, so that a revoked key is silenced on a connection that stands."""
+    if keys is None:
+        return lambda user: True
+    return lambda user: user is not None and keys.admits(role, user)
+
+
+def _letters(socket: ZmqSocket) -> Iterator[_Letter]:
+    """What lies in the socket, a bounded number, so that a flood here does not hold up the others."""
+    for _ in range(_TURNS):
+        try:
+            parts = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return
+        bodies = parts[1:]
+        envelope = [parts[0].bytes]
+        if len(bodies) > 1 and not len(bodies[0].buffer):
+            envelope.append(b"")
+            del bodies[0]
+        yield _Letter(envelope, bodies[0].bytes if len(bodies) == 1 else None, _user(parts[-1]))
+
+
+def _user(part: zmq.Frame) -> bytes | None:
+    try:
+        return str(part.get("User-Id")).encode()
+    except zmq.ZMQError:
+        return None
