@@ -13,7 +13,7 @@ from scopeline.degrade import degrade
 from scopeline.picture import Pixels
 from scopeline_training.augment import spoil_some
 from scopeline_training.export import export_onnx
-from scopeline_training.network import Network, Oddness
+from scopeline_training.network import Judge, Network, Oddness
 from scopeline_training.outliers import outlier
 from scopeline_training.statistics import COUNT, Statistics
 
@@ -87,6 +87,36 @@ def test_statistics_are_finite_for_any_picture_and_as_many_as_said() -> None:
     seen = Statistics()(tensor(*extremes))
     assert seen.shape == (3, COUNT)
     assert torch.isfinite(seen).all()
+
+
+def test_step_sizes_and_channel_agreement_are_those_that_numpy_finds() -> None:
+    picture = mucosa(1)
+    seen = Statistics()(tensor(picture))[0].numpy()
+    x = picture.astype(np.float64) / 255.0
+    grey = x.mean(axis=2)
+    across, down = (
+        [
+            np.log(np.abs(np.roll(grey, -lag, axis) - grey)[:107:4, :107:4].mean() + 1e-3)
+            for lag in (1, 2, 3, 5)
+        ]
+        for axis in (1, 0)
+    )
+    np.testing.assert_allclose(seen[20:28], np.ravel([across, down], order="F"), atol=1e-4)
+    means = np.stack(
+        [x[row : row + 105 : 4, column : column + 105 : 4] for row in range(1, 5) for column in range(1, 5)]
+    )
+    agreement = np.corrcoef(means.mean(axis=0).reshape(-1, 3).T)
+    np.testing.assert_allclose(seen[30:33], agreement[[0, 1, 2], [1, 2, 0]], atol=2e-3)
+
+
+def test_a_judge_answers_once_but_while_learning_also_with_each_opinion_alone() -> None:
+    judge = Judge(5)
+    features, odd = torch.randn(7, 5), torch.randn(7, COUNT + 1)
+    assert judge.train()(features, odd).shape == (28, 2)
+    judge.measured[2] = torch.nn.Identity()  # dropout would make the two below differ
+    answers = judge.train()(features, odd).detach()
+    torch.testing.assert_close(answers[:7], judge.eval()(features, odd).detach())
+    torch.testing.assert_close(answers[:7], answers[7:].reshape(3, 7, 2).mean(dim=0))
 
 
 @pytest.mark.parametrize("family", ["interlace_comb", "colour_cast", "channel_shift"])

@@ -79,7 +79,7 @@ def fit(
             logits = network(pixels)
             loss = torch.stack([
                 head.weight * head_loss(
-                    logits[head.name], targets[head.name],
+                    logits[head.name], _as_often(targets[head.name], logits[head.name]),
                     class_weights=weights[head.name], ordinal_power=head.ordinal_power,
                 )
                 for head in heads
@@ -133,6 +133,11 @@ def _batch(
             share=plan.spoilt_share, families=families, outlier_share=plan.outlier_share,
         )  # fmt: skip
     return vary(torch.from_numpy(pixels), rng), targets
+
+
+def _as_often(targets: Tensor, logits: Tensor) -> Tensor:
+    """The targets once per answer: a judging head answers several times about each picture while it is trained."""
+    return targets.repeat(len(logits) // len(targets))
 
 
 def _class_weights(examples: Examples, head: HeadPlan) -> Tensor:

@@ -80,9 +80,11 @@ class Judge(nn.Module):
     """Logits of bad and good, (N, 2), from the mean of three opinions.
 
     One opinion rests on the learned features, one on the statistics, one on their distance from good pictures
-    alone. While training each must answer alone in a quarter of the cases: otherwise the learned features, which are
-    best at what is taught, leave the others nothing to learn, and nobody objects to what was not taught. The mean
-    told two untaught faults from good better than the minimum did (AUROC 0.91 and 0.84 against 0.87 and 0.78).
+    alone. While training each must also answer alone: otherwise the learned features, which are best at what is
+    taught, leave the others nothing to learn, and nobody objects to what was not taught. Asking all of them about
+    every picture taught the learned opinion far more than asking a random one did.
+
+    While training the answers are (4N, 2): of the mean for all pictures, then of each opinion for all pictures.
     """
 
     def __init__(self, features: int) -> None:
@@ -97,11 +99,9 @@ class Judge(nn.Module):
         opinions = torch.cat(
             [self.learned(features), self.measured(odd), self.distance(odd[:, -1:])], dim=1
         )  # (N, 3), each grows with quality
-        if self.training:
-            asked = torch.randint(0, 4, (len(opinions), 1))
-            alone = opinions.gather(1, asked.clamp(max=2)).expand(-1, 3)
-            opinions = torch.where(asked == 3, opinions, alone)
         good = opinions.mean(dim=1, keepdim=True)
+        if self.training:
+            good = torch.cat([good, opinions.T.reshape(-1, 1)])
         return torch.cat([-0.5 * good, 0.5 * good], dim=1)
 
 
