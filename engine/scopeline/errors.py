@@ -6,6 +6,7 @@ ScopelineError
 ├── SourceError      a video or device cannot be opened or holds no picture
 ├── BackendError     a runtime is missing or refused the network
 ├── SinkError        results cannot be written or published
+├── JournalError     a journal cannot be found or read
 ├── WireError        a subscriber cannot connect, or cannot read what it was sent
 └── LedgerError      frames are unaccounted for: a defect of ours, never of the input
 
@@ -35,6 +36,10 @@ class BackendError(ScopelineError):
 
 class SinkError(ScopelineError):
     """Results cannot be written or published."""
+
+
+class JournalError(ScopelineError):
+    """A journal cannot be found or read. What is damaged inside one is a finding, not an error."""
 
 
 class WireError(ScopelineError):
