@@ -89,6 +89,8 @@ REFUSED: dict[str, object] = {
     "a number for a label": {"do": "mark", "label": 7},
     "a place the pipeline does not have": {"do": "mark", "label": "stomach"},
     "a segment without a label": {"do": "mark"},
+    "a mark from the future": {"do": "mark", "kind": "freeze", "age_ms": -1},
+    "a mark from long ago": {"do": "mark", "kind": "freeze", "age_ms": 60_000},
     "an end with a label": {"do": "mark", "kind": "end", "label": "rectum"},
     "a label of spaces": {"do": "mark", "kind": "biopsy", "label": "   "},
     "a label with a control character": {"do": "mark", "kind": "biopsy", "label": "a\x1b[2Jb"},
@@ -185,11 +187,18 @@ def test_a_mark_is_not_due_before_a_frame_that_came_after_it() -> None:
     assert [mark.time_s for mark in marks.due(1.1, 1_100_000_000)] == [pytest.approx(1.05)]
 
 
-def test_a_mark_never_lies_before_a_frame_that_was_concluded() -> None:
-    marks = LiveMarks()
+def test_a_mark_that_took_its_time_counts_from_when_it_was_made() -> None:
+    room = Room()
+    room.marks.due(10.0, 10 * SECOND_NS)
+    assert room.say({"do": "mark", "kind": "freeze", "age_ms": 900}, 10 * SECOND_NS)["at_ns"] == 9_100_000_000
+    assert [mark.time_s for mark in room.marks.due(10.02, 10_020_000_000)] == [pytest.approx(9.1)]
+
+
+def test_a_mark_never_lies_before_an_earlier_one() -> None:
+    marks = LiveMarks(Marks([Mark(9.5, "freeze")]))
     marks.due(10.0, 10 * SECOND_NS)
-    marks.add("freeze", None, 9 * SECOND_NS)
-    assert [mark.time_s for mark in marks.due(10.02, 10 * SECOND_NS + 20_000_000)] == [10.0]
+    marks.add("biopsy", None, 9 * SECOND_NS)
+    assert [mark.time_s for mark in marks.due(10.02, 10_020_000_000)] == [9.5]
 
 
 def test_a_mark_before_the_first_frame_lies_at_its_beginning() -> None:

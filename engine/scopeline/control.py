@@ -3,6 +3,7 @@
 A request is one JSON object, an answer too:
 
 {"do": "mark", "kind": "segment", "label": "rectum"}  ->  {"ok": true, "do": "mark", ...}
+{"do": "mark", "kind": "freeze", "age_ms": 900}       ->  the same; it was made 0.9 s ago
 {"do": "status"}                                      ->  {"ok": true, "do": "status", "session": ...}
 anything else                                         ->  {"ok": false, "error": "..."}
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -25,6 +26,7 @@ MOST_BYTES: Final = 1024
 """Longest request; a mark needs 60."""
 MOST_LABEL: Final = 80
 """Longest label or note, in characters."""
+MOST_AGE_MS: Final = 10_000.0
 
 _MOST_ERROR: Final = 300
 _TELL_EVERY_NS: Final = 1_000_000_000
@@ -33,11 +35,13 @@ _TELL_EVERY_NS: Final = 1_000_000_000
 class MarkRequest(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do", tag="mark"
 ):
-    """Something happens now."""
+    """Something happened."""
 
     kind: MarkKind = "segment"
     label: str | None = None
     """The location for `segment`, a note for `freeze` and `biopsy`, nothing for `ignore` and `end`."""
+    age_ms: Annotated[float, msgspec.Meta(ge=0, le=MOST_AGE_MS)] = 0.0
+    """How long ago it happened: a program that is started by the key takes a second to start."""
 
 
 class StatusRequest(
@@ -50,14 +54,14 @@ Request: TypeAlias = MarkRequest | StatusRequest
 
 
 class MarkAnswer(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="mark"):
-    """The mark was taken; it is published with the next frame."""
+    """The mark was taken. It is published with the next frame, or without one if none comes."""
 
     ok: Literal[True] = True
     session: str
     kind: MarkKind
     label: str | None
     at_ns: int
-    """`time.monotonic_ns()` of the engine when the request was heard, which is when the mark counts from."""
+    """When the mark counts from, in `time.monotonic_ns()` of the engine."""
 
 
 class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="status"):
@@ -151,10 +155,11 @@ class Control:
                 refused=self.refused,
             )
         self._check_label(request)
-        if not self._marks.add(request.kind, request.label, heard_ns):
+        at_ns = heard_ns - round(request.age_ms * 1e6)
+        if not self._marks.add(request.kind, request.label, at_ns):
             raise ValueError("too many marks wait for a frame already; this one was not taken")
         self.taken += 1
-        return MarkAnswer(session=self._session, kind=request.kind, label=request.label, at_ns=heard_ns)
+        return MarkAnswer(session=self._session, kind=request.kind, label=request.label, at_ns=at_ns)
 
     def _check_label(self, request: MarkRequest) -> None:
         label = request.label

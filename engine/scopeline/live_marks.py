@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from scopeline.marks import Mark, MarkKind, Marks
@@ -22,8 +22,9 @@ class _Said:
 class LiveMarks:
     """A box for live marks: `add` from any thread, `due` and `rest` from the concluding one.
 
-    A mark counts from the moment at which it was heard: the stream time of a frame, less what lies between hearing the
-    mark and capturing that frame. It never lies before a frame that was concluded already.
+    A mark counts from the moment it was made: the stream time of a frame, less what lies between making the mark and
+    capturing that frame. That can be shortly before frames that were concluded already (segments are cut in the recent
+    past), but never before an earlier mark and never before the stream began.
 
     Args:
         recorded: Marks of the recording that is replayed, given out among the live ones.
@@ -33,10 +34,10 @@ class LiveMarks:
         self._recorded = recorded or Marks()
         self._lock = threading.Lock()
         self._waiting: list[_Said] = []
-        self._reached_s = 0.0
+        self._last_s = 0.0
 
     def add(self, kind: MarkKind, label: str | None, at_ns: int) -> bool:
-        """Take a mark heard at `at_ns` (`time.monotonic_ns()`); False when too many wait already.
+        """Take a mark made at `at_ns` (`time.monotonic_ns()`); False when too many wait already.
 
         Raises:
             ValueError: this kind needs a label, or takes none.
@@ -52,14 +53,13 @@ class LiveMarks:
 
     def due(self, time_s: float, captured_ns: int) -> list[Mark]:
         """Marks up to a frame with this stream time and time of capture, in order, each once."""
-        live = [self._mark(said, time_s, captured_ns) for said in self._take(captured_ns)]
-        due = sorted([*self._recorded.due(time_s), *live], key=lambda mark: mark.time_s)
-        self._reached_s = max(self._reached_s, time_s)
-        return due
+        recorded = self._recorded.due(time_s)
+        live = [_mark(said, time_s, captured_ns) for said in self._take(captured_ns)]
+        return self._in_order([*recorded, *live]) if recorded or live else []
 
     def rest(self, time_s: float, captured_ns: int) -> list[Mark]:
         """What was said after the last frame, whose stream time and time of capture these are."""
-        return [self._mark(said, time_s, captured_ns) for said in self._take(None)]
+        return self._in_order([_mark(said, time_s, captured_ns) for said in self._take(None)])
 
     def _take(self, until_ns: int | None) -> list[_Said]:
         if not self._waiting:  # nearly always; reading a list's length needs no lock
@@ -70,6 +70,13 @@ class LiveMarks:
                 self._waiting = [said for said in heard if said.at_ns > until_ns]
             return heard[: len(heard) - len(self._waiting)]
 
-    def _mark(self, said: _Said, time_s: float, captured_ns: int) -> Mark:
-        at_s = time_s - (captured_ns - said.at_ns) / 1e9
-        return Mark(max(at_s, self._reached_s), said.kind, said.label)
+    def _in_order(self, marks: list[Mark]) -> list[Mark]:
+        ordered: list[Mark] = []
+        for mark in sorted(marks, key=lambda mark: mark.time_s):
+            self._last_s = max(self._last_s, mark.time_s)
+            ordered.append(replace(mark, time_s=self._last_s))
+        return ordered
+
+
+def _mark(said: _Said, time_s: float, captured_ns: int) -> Mark:
+    return Mark(max(0.0, time_s - (captured_ns - said.at_ns) / 1e9), said.kind, said.label)
