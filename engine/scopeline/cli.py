@@ -17,7 +17,9 @@ from scopeline.assemble import installed_version
 from scopeline.commands.batch import batch
 from scopeline.commands.demo import demo
 from scopeline.commands.doctor import doctor
+from scopeline.commands.keys import keys
 from scopeline.commands.live import live
+from scopeline.commands.mark import mark
 from scopeline.commands.model import model
 from scopeline.commands.watch import watch
 from scopeline.errors import ConfigError, ScopelineError
@@ -40,9 +42,10 @@ def build() -> typer.Typer:
         epilog=_EPILOG,
     )
     app.callback()(_root)
-    for command in (demo, batch, live, watch, doctor):
+    for command in (demo, batch, live, watch, mark, doctor):
         app.command(epilog=_EPILOG)(command)
     app.add_typer(model, name="model")
+    app.add_typer(keys, name="keys")
     _add_entry_points(app)
     return app
 

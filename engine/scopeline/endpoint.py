@@ -15,6 +15,9 @@ from scopeline.errors import SinkError
 ZmqContext: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
 ZmqSocket: TypeAlias = "zmq.Socket[bytes]"
 
+DEFAULT_REPLAY: Final = "tcp://127.0.0.1:5558"
+DEFAULT_CONTROL: Final = "tcp://127.0.0.1:5559"
+
 HANDSHAKE_MS: Final = 5_000
 """A peer that connects and then does not speak ZeroMQ is cut off after this; libzmq itself waits 30 s."""
 

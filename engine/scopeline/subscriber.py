@@ -11,6 +11,7 @@ import msgspec
 import zmq
 
 from scopeline.errors import WireError
+from scopeline.keys import ClientKeys
 from scopeline.wire import DEFAULT_ADDRESS, TOPICS, Decoder, FrameMessage, Message, StatusMessage, topic_of
 
 HIGH_WATER_MARK: Final = 10_000
@@ -126,6 +127,7 @@ class Subscriber:
         address: what the engine's `[sinks]` or `--publish` says.
         topics: what to read; `status` is always among them, for the counts that prove completeness.
         high_water_mark: messages kept while they are not taken.
+        keys: needed when the engine asks for keys.
 
     Raises:
         WireError: the address is not one, or a message does not fit the schema.
@@ -137,6 +139,7 @@ class Subscriber:
         topics: Sequence[str] = TOPICS,
         *,
         high_water_mark: int = HIGH_WATER_MARK,
+        keys: ClientKeys | None = None,
     ) -> None:
         unknown = sorted(set(topics) - set(TOPICS))
         if unknown:
@@ -153,6 +156,8 @@ class Subscriber:
         self._socket = self._context.socket(zmq.SUB)
         self._socket.rcvhwm = high_water_mark
         self._socket.ipv6 = "[" in address
+        if keys is not None:
+            keys.unlock(self._socket)
         for topic in wanted:
             self._socket.subscribe(topic.encode())
         try:

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from scopeline.commands.keyring import KeyOption, ServerOption, keys_from
 from scopeline.subscriber import Subscriber
 from scopeline.watch import WatchState, render
 from scopeline.wire import DEFAULT_ADDRESS
@@ -27,6 +28,8 @@ def watch(
     svg: Annotated[
         Path | None, typer.Option(help="With --once: write the picture into this file too.")
     ] = None,
+    key: KeyOption = None,
+    server: ServerOption = None,
 ) -> None:
     """Follow a running engine: location, MES, quality, segments, latency, and what this view missed.
 
@@ -34,7 +37,7 @@ def watch(
     """
     console = Console(record=svg is not None)
     state = WatchState()
-    with Subscriber(connect) as subscriber:
+    with Subscriber(connect, keys=keys_from(key, server)) as subscriber:
         try:
             if once:
                 _draw_once(console, subscriber, state, messages, svg)
