@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pytest
 
 from fakes import (
@@ -16,15 +18,20 @@ from fakes import (
     fake_bundle,
     scope_pixels,
 )
+from scopeline.arrivals import Arrivals
 from scopeline.conclude import Concluder, Identity
 from scopeline.config import BundleChoice, Pipeline
 from scopeline.engine import Engine
 from scopeline.field_tracker import FieldTracker
 from scopeline.judge import Judge, Model
 from scopeline.ledger import Ledger
+from scopeline.notices import Incident, Notices, Signal, Trouble
 from scopeline.picture import Pixels
-from scopeline.ports import Source
+from scopeline.ports import Companion, Source
 from scopeline.prepare import Preparer
+from scopeline.signal_look import SignalLook
+from scopeline.signal_watch import SignalWatch
+from scopeline.wire import Message, StatusMessage
 
 _GOOD_RECTUM = {"quality": (-5.0, 5.0), "organ": (0.0, 9.0, 0.0), "mes": (0.0, 0.0, 9.0, 0.0)}
 
@@ -34,7 +41,10 @@ def _engine(
     *sinks: Callable[[], CollectingSink],
     backend: FakeBackend | None = None,
     live: bool = False,
+    watched: bool = False,
     batch: int = 1,
+    notices: Notices | None = None,
+    companions: Sequence[Companion] = (),
 ) -> Engine:
     bundle = fake_bundle(QUALITY, ORGAN, MES)
     judge = Judge([Model(bundle, backend or FakeBackend(lambda picture: _GOOD_RECTUM), 0)], {}, usable_at=0.5)
@@ -42,13 +52,16 @@ def _engine(
     pipeline = Pipeline(name="test", bundles=(BundleChoice(path="nowhere"),))
     return Engine(
         source,
-        Preparer([bundle.input], FieldTracker()),
+        Preparer([bundle.input], FieldTracker(), SignalLook() if live or watched else None),
         judge,
-        Concluder(identity, pipeline, bundle.heads),
+        Concluder(identity, pipeline, bundle.heads, watch=SignalWatch() if live or watched else None),
         sinks,
         ledger=Ledger(),
         live=live,
         batch=batch,
+        arrivals=Arrivals() if live else None,
+        notices=notices,
+        companions=companions,
     )
 
 
@@ -272,3 +285,124 @@ def test_a_source_without_a_frame_ends_in_order() -> None:
     report = _engine(ScriptedSource([]), sink).run()
     assert report.ledger.captured == 0
     assert [status.event for status in sink.statuses] == ["started", "ended"]
+
+
+class WeatherSink(CollectingSink):
+    """Tells a test when the engine has published a state of the signal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = {signal: threading.Event() for signal in Signal}
+
+    def publish(self, message: Message) -> None:
+        super().publish(message)
+        if isinstance(message, StatusMessage):
+            self.told[Signal(message.signal)].set()
+
+    def must_tell(self, signal: Signal) -> None:
+        assert self.told[signal].wait(timeout=20), f"{signal} was never published"
+
+
+def _changes(sink: CollectingSink) -> list[str]:
+    return [status.signal for status in sink.statuses if status.event == "signal"]
+
+
+def test_a_live_feed_that_falls_silent_is_told_stalled_and_running_again() -> None:
+    sink = WeatherSink()
+    script = [*_pictures(5), lambda: sink.must_tell(Signal.STALLED), *_pictures(5)]
+    _engine(ScriptedSource(script, stamp=time.monotonic_ns), sink, live=True).run()
+
+    assert _changes(sink) == ["running", "stalled", "running"]
+    stalled = next(status for status in sink.statuses if status.signal == "stalled")
+    newest = max(frame.captured_ns for frame in sink.frames if frame.captured_ns < stalled.published_ns)
+    assert (
+        stalled.published_ns - newest < 2_000_000_000
+    )  # a bound against hanging, not the promised half second
+
+
+def test_silence_makes_what_was_published_stale() -> None:
+    sink = WeatherSink()
+    stale = threading.Event()
+    sink_publish = sink.publish
+
+    def publish(message: Message) -> None:
+        sink_publish(message)
+        if isinstance(message, StatusMessage) and message.stale:
+            stale.set()
+
+    sink.publish = publish  # type: ignore[method-assign]
+    script = [*_pictures(5), lambda: stale.wait(timeout=20), *_pictures(1)]
+    _engine(ScriptedSource(script, stamp=time.monotonic_ns), sink, live=True).run()
+
+    assert stale.is_set()
+
+
+def test_no_tag_is_published_while_the_feed_is_not_running() -> None:
+    sink, notices = WeatherSink(), Notices()
+    black = np.zeros((128, 160, 3), np.uint8)
+    script: list[Pixels | Callable[[], object]] = [*_pictures(40), *[black] * 20]
+    _engine(
+        ScriptedSource(script, fps=25.0, stamp=time.monotonic_ns), sink, notices=notices, watched=True
+    ).run()
+
+    blind = [frame for frame in sink.frames if frame.signal != "running"]
+    assert {frame.signal for frame in blind[-3:]} == {"black"}
+    for frame in blind:
+        assert frame.state == "not_assessable"
+        assert frame.segment is None
+        assert all(head.tag is None for head in frame.smoothed.values())
+
+
+def test_what_others_have_to_tell_is_published_with_its_kind() -> None:
+    sink, notices = CollectingSink(), Notices()
+    notices.post(Incident.TIME_JUMPED, "by an hour")
+    notices.post(Trouble.JOURNAL_FAILED, "disk full")
+    _engine(ScriptedSource(_pictures(3)), sink, notices=notices).run()
+
+    told = [(status.event, status.incident, status.text) for status in sink.statuses if status.incident]
+    assert told == [("incident", "time_jumped", "by an hour"), ("trouble", "journal_failed", "disk full")]
+
+
+class _Waiter:
+    """A companion that does nothing until it is sent home."""
+
+    name = "waiter"
+
+    def __init__(self) -> None:
+        self.began, self.home = threading.Event(), threading.Event()
+
+    def work(self) -> None:
+        self.began.set()
+        assert self.home.wait(timeout=20)
+
+    def stop(self) -> None:
+        self.home.set()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_companions_work_beside_the_stages_and_go_home_with_them(fails: bool) -> None:
+    waiter = _Waiter()
+    script: list[Pixels | BaseException | Callable[[], object]] = [
+        lambda: waiter.began.wait(20),
+        *_pictures(3),
+    ]
+    engine = _engine(ScriptedSource([*script, *([OSError("gone")] if fails else [])]), companions=[waiter])
+
+    if fails:
+        with pytest.raises(OSError, match="gone"):
+            engine.run()
+    else:
+        engine.run()
+
+    assert waiter.home.is_set()
+
+
+def test_a_companion_that_breaks_ends_the_run_by_its_name() -> None:
+    class Broken(_Waiter):
+        def work(self) -> None:
+            raise RuntimeError("a defect")
+
+    with pytest.raises(RuntimeError, match="a defect") as caught:
+        _engine(EndlessSource(), companions=[Broken()]).run()
+
+    assert "in stage 'waiter'" in caught.value.__notes__

@@ -270,3 +270,42 @@ def _read_until(terminal: int, wanted: str) -> str:
         assert select.select([terminal], [], [], PATIENCE_S)[0], f"{wanted!r} never came, but {text[-500:]!r}"
         text += os.read(terminal, 65536).decode(errors="replace")
     return text
+
+
+@pytest.mark.parametrize(
+    "weather", ["no_signal", "black", "colour_bars", "frozen", "stalled", "reconnecting"]
+)
+def test_bad_weather_takes_the_tags_away_and_says_what_to_do(watched: Watched, weather: str) -> None:
+    watched.hear(*(watched.script.frame(segment=segment_now()) for _ in range(5)))
+    assert "SIGMOID" in watched.text()
+
+    watched.hear(watched.script.status("signal", signal=weather, text="check the cable"))
+
+    shown = watched.text()
+    assert "SIGMOID" not in shown
+    assert f"● {weather.replace('_', ' ')}" in shown
+    assert "check the cable" in shown
+
+
+def test_fair_weather_brings_the_tags_back(watched: Watched) -> None:
+    watched.hear(
+        watched.script.frame(segment=segment_now()),
+        watched.script.status("signal", signal="black", text="dark"),
+    )
+
+    watched.hear(
+        watched.script.status("signal", signal="running"), watched.script.frame(segment=segment_now())
+    )
+
+    assert "SIGMOID" in watched.text()
+    assert "dark" not in watched.text()
+
+
+def test_an_incident_is_shown_for_ten_seconds(watched: Watched) -> None:
+    watched.hear(watched.script.frame(segment=segment_now()))
+    watched.hear(watched.script.status("incident", incident="frames_missing", text="3 frames are missing"))
+
+    assert "frames missing: 3 frames are missing" in watched.text()
+
+    watched.later_ms = 11_000
+    assert "frames missing" not in watched.text()

@@ -42,6 +42,7 @@ def assemble(
     on_message: Callable[[Message], None] | None = None,
     notices: Notices | None = None,
     companions: Sequence[Companion] = (),
+    session: str | None = None,
     replay: str | None = None,
 ) -> Engine:
     """An engine that is ready to run.
@@ -56,6 +57,7 @@ def assemble(
         on_message: Called with every message, in the concluding thread.
         notices: Where source, sinks and companions leave what they have to tell.
         companions: What runs beside the stages.
+        session: From `new_session`, where others must know it too; a new one when left out.
         replay: Address at which subscribers can ask for what they missed.
 
     Raises:
@@ -72,7 +74,7 @@ def assemble(
             Preparer(inputs, FieldTracker(profile), SignalLook() if live else None),
             Judge(models, pipeline.heads, usable_at=pipeline.quality.usable_at),
             Concluder(
-                _identity(pipeline, source, models, replay),
+                _identity(pipeline, source, models, session or new_session(), replay),
                 pipeline,
                 heads,
                 marks,
@@ -107,9 +109,27 @@ def check(pipeline: Pipeline) -> None:
             load_profile(profile_path(pipeline))
 
 
-def _identity(pipeline: Pipeline, source: Source, models: Sequence[Model], replay: str | None) -> Identity:
+def new_session() -> str:
+    """A name for one run: random, so that it says nothing of a date or a person."""
+    return secrets.token_hex(8)
+
+
+def location_labels(pipeline: Pipeline) -> tuple[str, ...]:
+    """What the pipeline's location head may answer; empty without one.
+
+    Raises:
+        BundleError: a bundle of the pipeline is damaged.
+    """
+    bundles = [load_bundle(pipeline.bundle_path(choice)) for choice in pipeline.bundles]
+    heads = [head for bundle in bundles for head in bundle.heads]
+    return next((tuple(head.labels) for head in heads if head.role == "location"), ())
+
+
+def _identity(
+    pipeline: Pipeline, source: Source, models: Sequence[Model], session: str, replay: str | None
+) -> Identity:
     return Identity(
-        session=secrets.token_hex(8),
+        session=session,
         source=source.name,
         pipeline=pipeline.name,
         config=pipeline.hash,

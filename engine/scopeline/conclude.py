@@ -234,7 +234,8 @@ class Concluder:
             yield self.status("incident", f"{new} damaged", moment, incident=Incident.DAMAGED)
 
     def finish(self, moment: Moment) -> Iterator[Message]:
-        """The last marks and segments, when no frame will come any more."""
+        """What is left to tell, and the last marks and segments, when no frame will come any more."""
+        yield from self._weather(moment)
         for mark in self._marks.rest(self._time_s, self._captured_ns) if self._marks else ():
             yield from self._mark(mark, moment)
         yield from self._segment_messages(self._segmenter.finish(self._time_s), moment)

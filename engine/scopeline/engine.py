@@ -26,7 +26,7 @@ from scopeline.handoff import Closed, Handoff
 from scopeline.judge import Judge
 from scopeline.latency import LatencyHistogram
 from scopeline.ledger import Ledger
-from scopeline.notices import Notices
+from scopeline.notices import Notice, Notices
 from scopeline.ports import Companion, Sink, Source
 from scopeline.prediction import Prediction
 from scopeline.prepare import Prepared, Preparer
@@ -240,7 +240,7 @@ class Engine:
             self._may_capture.set()
             for judged in self._judged():
                 if judged is None:
-                    for message in self._concluder.tick(self._moment()):
+                    for message in self._concluder.tick(self._moment(self._notices.take())):
                         self._publish(sinks, message)
                 else:
                     self._conclude_one(sinks, judged)
@@ -259,13 +259,13 @@ class Engine:
 
     def _conclude_one(self, sinks: Sequence[Sink], judged: Judged) -> None:
         self._ledger.publish()
-        moment = self._moment(judged.infer_ns)
+        moment = self._moment(self._notices.take(), judged.infer_ns)
         for message in self._concluder.conclude(judged.prepared, judged.prediction, moment):
             self._publish(sinks, message)
         self._latency.add((time.monotonic_ns() - judged.prepared.captured_ns) / 1e6)
 
     def _say_farewell(self, sinks: Sequence[Sink]) -> None:
-        moment = self._moment()
+        moment = self._moment(self._notices.take())
         for message in self._concluder.finish(moment):
             self._publish(sinks, message)
         event: Literal["ended", "failed"] = "failed" if self._failed.is_set() else "ended"
@@ -286,14 +286,14 @@ class Engine:
         for sink in sinks:
             sink.publish(message)
 
-    def _moment(self, infer_ns: int = 0) -> Moment:
+    def _moment(self, notices: Sequence[Notice] = (), infer_ns: int = 0) -> Moment:
         return Moment(
             time.monotonic_ns(),
             infer_ns,
             self._ledger.report(self._source.damaged),
             self._arrivals.newest_ns if self._arrivals else None,
             self._arrivals.silence_limit_ns if self._arrivals else 0,
-            self._notices.take(),
+            notices,
         )
 
     def _give(self, handoff: Handoff[_T], item: _T) -> bool:

@@ -78,7 +78,7 @@ def _waiting(address: str) -> RenderableType:
     return Panel(
         Group(
             Text(f"waiting for an engine at {address}", style="bold"),
-            Text("start one with: scopeline demo   or   scopeline live <recording>", style="dim"),
+            Text("start one with: scopeline demo   or   scopeline live FEED", style="dim"),
         ),
         title="SCOPELINE",
         subtitle=NOTICE.upper(),
@@ -103,8 +103,13 @@ def _header(view: View, width: int) -> RenderableType:
     )
     models = view.frame.models if view.frame else status.models if status else {}
     running = ", ".join(f"{bundle} {text.partition('/')[2]}" for bundle, text in models.items())
+    about = Text(f" session {view.session}  ·  {running}", style="dim")
+    if view.news:
+        about = Text(f" {view.news}", style="yellow")
+    if not view.ended and view.signal != "running":
+        about = Text(f" {view.signal_text or 'no live picture'}", style="bold red")
     second = _line(
-        Text(f" session {view.session}  ·  {running}", style="dim"),
+        about,
         Text(f"{NOTICE.upper()} ", style="bold yellow"),
         width,
     )
@@ -112,9 +117,16 @@ def _header(view: View, width: int) -> RenderableType:
     return Group(first, second)
 
 
+def _is_blind(view: View) -> bool:
+    """Nothing that was said may be shown as the present."""
+    return view.stale or view.signal != "running"
+
+
 def _engine_state(view: View) -> tuple[str, str]:
     if view.status and view.ended:
         return (view.status.event, "red" if view.status.event == "failed" else "cyan")
+    if view.signal != "running":
+        return (view.signal.replace("_", " "), "red")
     if view.stale:
         return ("silent", "red")
     state = view.frame.state if view.frame else "warming_up"
@@ -133,7 +145,7 @@ def _now(view: View, width: int) -> RenderableType:
 
 
 def _location(view: View, width: int) -> Panel:
-    head = None if view.stale else view.location
+    head = None if _is_blind(view) else view.location
     inside = width - 4
     lines: list[RenderableType] = [_headline(view, head)]
     shown = head.posterior if head else {}
@@ -159,6 +171,8 @@ def _headline(view: View, head: HeadView | None) -> Text:
 def _why_none(view: View) -> str:
     if view.ended:
         return "the stream has ended"
+    if view.signal != "running":
+        return view.signal.replace("_", " ")
     if view.stale:
         return "" if view.age_ms is None else f"frame {_age(view.age_ms)} old"
     if view.frame and view.frame.reason:
@@ -167,7 +181,7 @@ def _why_none(view: View) -> str:
 
 
 def _grade(view: View, width: int) -> Panel:
-    head = None if view.stale else view.grade
+    head = None if _is_blind(view) else view.grade
     tag = head.tag if head else None
     digit = Text("\n".join(_DIGITS.get(tag or "-", _DIGITS["-"])), style=f"bold {_mes_colour(tag)}")
     inside = width - 4 - 7
@@ -183,7 +197,7 @@ def _grade(view: View, width: int) -> Panel:
 
 def _so_far(view: View) -> Text:
     segment = view.segments[-1] if view.segments else None
-    if segment is None or segment.state == "final" or view.stale:
+    if segment is None or segment.state == "final" or _is_blind(view):
         return Text()
     grades = f"mostly {_mes(segment.mes_dominant)}, worst {_mes(segment.mes_worst)}"
     return Text(f"segment so far: {grades}", style="dim", no_wrap=True, overflow="ellipsis")

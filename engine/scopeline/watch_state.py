@@ -20,6 +20,8 @@ STRIP_S: Final = 60.0
 """How much of the past the quality strip shows."""
 BIN_S: Final = 0.5
 LATENCY_WINDOW_NS: Final = 10_000_000_000
+NEWS_NS: Final = 10_000_000_000
+"""How long an incident stays in view."""
 _MOST_SAMPLES: Final = 6_000
 """Ten seconds at 600 frames/s: recordings go through faster than they were filmed."""
 _DOUBTFUL_BELOW: Final = 0.5
@@ -95,6 +97,12 @@ class View:
     received: int
     before_joining: int
     restarts: int
+    signal: str = "running"
+    """What the feed is like, see `scopeline.notices.Signal`."""
+    signal_text: str = ""
+    """What that means and what to do."""
+    news: str = ""
+    """What happened to the feed or to the engine within the last ten seconds, in words."""
 
     @property
     def ledger(self) -> LedgerReport | None:
@@ -127,15 +135,26 @@ class _Run:
         self.bins: deque[Bin] = deque(maxlen=math.ceil(STRIP_S / BIN_S) + 1)
         self.samples: deque[tuple[int, float]] = deque(maxlen=_MOST_SAMPLES)
         self.segments: dict[int, SegmentView] = {}
+        self.signal, self.signal_text = "running", ""
+        self.news, self.news_ns = "", 0
 
     def apply(self, message: Message) -> None:
         self.stale.see(message)
         if isinstance(message, FrameMessage):
+            self.signal = message.signal
             self._apply_frame(message)
         elif isinstance(message, SegmentMessage):
             self.segments[message.number] = _row(message)
         elif isinstance(message, StatusMessage):
-            self.status = message
+            self.status, self.signal = message, message.signal
+            self._apply_status(message)
+
+    def _apply_status(self, status: StatusMessage) -> None:
+        if status.event == "signal":
+            self.signal_text = status.text
+        elif status.event in ("incident", "trouble", "mark"):
+            name = (status.incident or status.event).replace("_", " ")
+            self.news, self.news_ns = f"{name}: {status.text}", status.published_ns
 
     def _apply_frame(self, frame: FrameMessage) -> None:
         self.frame = frame
@@ -233,6 +252,9 @@ class WatchState:
                 received=sum(tally.received for tally in tallies),
                 before_joining=sum(tally.before_joining for tally in tallies),
                 restarts=self._account.restarts,
+                signal=run.signal,
+                signal_text=run.signal_text,
+                news=run.news if now_ns - run.news_ns < NEWS_NS else "",
             )
 
 
