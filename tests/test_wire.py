@@ -12,10 +12,12 @@ import pytest
 
 from messages import Script, segment_now
 from scopeline import wire
+from scopeline.notices import Incident, Signal, Trouble
 from scopeline.wire import NOTICE, SCHEMA, TOPICS, Decoder, Encoder, Encoding, Message
 from scopeline.wire_schema import schema_text
 
 DOCS = Path(__file__).parents[1] / "docs"
+WORDS = {each.value for each in (*Signal, *Incident, *Trouble)}
 PAGE = (DOCS / "wire.md").read_text(encoding="utf-8")
 STRUCTS = [
     each
@@ -84,7 +86,11 @@ def test_the_page_explains_every_field(struct: type[Any]) -> None:
 def test_the_page_explains_no_field_that_does_not_exist() -> None:
     documented = set(re.findall(r"^\| `([a-z_]+)` \|", PAGE, re.MULTILINE))
     fields = {name for struct in STRUCTS for name in struct.__struct_fields__}
-    assert not documented - fields - {"type", *TOPICS}
+    assert not documented - fields - WORDS - {"type", *TOPICS}
+
+
+def test_the_page_explains_every_kind_of_weather_incident_and_trouble() -> None:
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", PAGE, re.MULTILINE)) >= WORDS
 
 
 def test_the_examples_on_the_page_are_messages() -> None:

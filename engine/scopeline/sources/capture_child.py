@@ -133,14 +133,15 @@ def _pass_on(container: InputContainer, order: Order, watchdog: Watchdog) -> Non
 
 
 def _decoded(container: InputContainer, stream: VideoStream, damaged: Counter[str]) -> Iterator[Stamped]:
-    refused = 0
+    """Pictures that came out whole. What comes before the first key frame is no damage: we joined in between."""
+    refused, has_begun = 0, False
     for packet in container.demux(stream):
-        if packet.is_corrupt:
+        if packet.is_corrupt and has_begun:
             damaged["damaged packet"] += 1
         try:
             pictures: list[Picture] = packet.decode()
         except av.FFmpegError:
-            damaged["damaged packet"] += 1
+            damaged["damaged packet"] += has_begun
             refused += 1
             if refused > _MOST_REFUSED:
                 raise
@@ -148,8 +149,9 @@ def _decoded(container: InputContainer, stream: VideoStream, damaged: Counter[st
         for picture in pictures:
             refused = 0
             if picture.is_corrupt:
-                damaged["corrupt picture"] += 1
+                damaged["corrupt picture"] += has_begun
             else:
+                has_begun = True
                 yield picture, picture.time
 
 
