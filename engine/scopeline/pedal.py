@@ -14,7 +14,7 @@ from scopeline.keys import ClientKeys
 
 TIMEOUT_S: Final = 2.0
 
-_ANSWERS = msgspec.json.Decoder(MarkAnswer | StatusAnswer)
+_ANSWERS: msgspec.json.Decoder[MarkAnswer | StatusAnswer] = msgspec.json.Decoder(MarkAnswer | StatusAnswer)
 _REFUSALS = msgspec.json.Decoder(Refusal)
 
 

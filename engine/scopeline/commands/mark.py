@@ -38,11 +38,7 @@ def mark(
     published and kept, and overrides the model. Write no names into notes.
     How a foot pedal or a key is bound is in docs/operator.md.
     """
-    chosen: list[MarkKind] = [
-        kind
-        for kind, wanted in (("biopsy", biopsy), ("freeze", freeze), ("ignore", ignore), ("end", end))
-        if wanted
-    ]
+    asked: dict[MarkKind, bool] = {"biopsy": biopsy, "freeze": freeze, "ignore": ignore, "end": end}
     keys = keys_from(key, server)
     console = Console()
     if check:
@@ -54,7 +50,7 @@ def mark(
             markup=False,
         )
         return
-    kind = _kind(chosen, label)
+    kind = _kind([each for each, wanted in asked.items() if wanted], label)
     request = MarkRequest(kind=kind, label=label, age_ms=min(MOST_AGE_MS, _running_for_ms()))
     taken = pedal.mark(connect, request, keys=keys, timeout_s=timeout_s)
     console.print(f"marked: {taken.kind} {taken.label or ''}".rstrip(), highlight=False, markup=False)
