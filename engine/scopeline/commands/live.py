@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,49 +12,127 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from scopeline.assemble import assemble
 from scopeline.commands.interrupt import INTERRUPTED, stops_on_interrupt
 from scopeline.config import load_pipeline
-from scopeline.errors import ConfigError
+from scopeline.keys import EngineKeys, KeyFolder
 from scopeline.marks import Marks, marks_path, read_marks
+from scopeline.notices import Notices
 from scopeline.ports import Source
-from scopeline.simulation.procedure import simulate_procedure
 from scopeline.sinks.zeromq import ZmqSink
-from scopeline.sources.media import MediaSource
-from scopeline.sources.synthetic import SyntheticSource
+from scopeline.sources.address import FeedOptions, RecordingFeed, parse_address, parse_size
+from scopeline.sources.open_feed import open_feed
+from scopeline.station import DEFAULT_CONTROL, DEFAULT_REPLAY, StationPlan, station
 from scopeline.watch import render
 from scopeline.watch_state import WatchState
 from scopeline.wire import DEFAULT_ADDRESS
 
 _PATIENCE_S: Final = 0.2
+_FEED, _SOCKETS, _RECORD = "Feed", "Sockets", "What is kept"
 
 
 def live(
-    source: Annotated[str, typer.Argument(help="A recording, replayed at its own pace, or 'synthetic'.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="/dev/video0, dshow:NAME, avfoundation:NAME, decklink:NAME, rtsp://, udp://, rtp://, tcp://, rtmp://, "
+            "http://, srt://, rist://, raw:PATH, raw:- (standard input), ffmpeg:'ARGUMENTS', a recording to replay, "
+            "or 'synthetic'."
+        ),
+    ],
     pipeline: Annotated[
         Path, typer.Option("--pipeline", "-p", help="Pipeline file, or the name of one that ships.")
     ] = Path("colonoscopy"),
+    size: Annotated[
+        str | None,
+        typer.Option(help="Picture size, as 1920x1080; devices and raw pipes.", rich_help_panel=_FEED),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Pictures per second to ask a device for.", rich_help_panel=_FEED)
+    ] = None,
+    input_format: Annotated[
+        str | None,
+        typer.Option(
+            help="What a device shall deliver: mjpeg, yuyv422, nv12, uyvy422.", rich_help_panel=_FEED
+        ),
+    ] = None,
+    pixel_format: Annotated[
+        str | None,
+        typer.Option(
+            help="What comes through a raw pipe: yuyv422, uyvy422, nv12, yuv420p, bgr24, rgb24.",
+            rich_help_panel=_FEED,
+        ),
+    ] = None,
+    rtsp_transport: Annotated[
+        str | None, typer.Option(help="tcp (when left out) or udp.", rich_help_panel=_FEED)
+    ] = None,
     publish: Annotated[
-        str | None, typer.Option(help="ZeroMQ address to publish on; the pipeline's when left out.")
+        str | None,
+        typer.Option(help="Address to publish on; the pipeline's when left out.", rich_help_panel=_SOCKETS),
+    ] = None,
+    control: Annotated[
+        str, typer.Option(help="Address at which `scopeline mark` is heard.", rich_help_panel=_SOCKETS)
+    ] = DEFAULT_CONTROL,
+    replay: Annotated[
+        str,
+        typer.Option(help="Address at which readers ask for what they missed.", rich_help_panel=_SOCKETS),
+    ] = DEFAULT_REPLAY,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of keys (scopeline keys); needed for addresses that other machines can reach.",
+            rich_help_panel=_SOCKETS,
+        ),
     ] = None,
     wait_for_subscriber_s: Annotated[
-        float, typer.Option(help="Seconds to wait for a first subscriber before frames are taken.")
+        float,
+        typer.Option(
+            help="Seconds to wait for a first subscriber before frames are taken.", rich_help_panel=_SOCKETS
+        ),
     ] = 0.0,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of journals; in the user's state folder when left out.", rich_help_panel=_RECORD
+        ),
+    ] = None,
+    no_journal: Annotated[
+        bool,
+        typer.Option(
+            "--no-journal", help="Keep none: readers cannot get what they missed.", rich_help_panel=_RECORD
+        ),
+    ] = False,
 ) -> None:
     """Judge a live feed and stream every result over ZeroMQ. Ctrl-C ends it.
 
-    For now the feed is a replayed recording or the synthetic procedure,
-    exactly as if it came from a card: one frame may wait, newer frames
-    replace it, and every frame given up is counted and published. Nothing
-    is written to disk. Marks beside a recording count here too. The
-    synthetic procedure takes some seconds to begin.
+    The newest frame always wins: one may wait, newer ones replace it, and
+    every frame given up is counted and published. A lost or dead signal is
+    told within half a second and tried again for ever; while it lasts the
+    published state is "not assessable", never the last tag.
+
+    Every published message also goes into a journal, from which readers get
+    what they missed. It holds no pixels. Research use only.
     """
     plan = load_pipeline(pipeline)
-    state, console = WatchState(), Console()
+    options = FeedOptions(
+        size_px=parse_size(size) if size else None,
+        rate_hz=rate,
+        input_format=input_format,
+        pixel_format=pixel_format,
+        rtsp_transport=rtsp_transport,
+    )
+    address = parse_address(source, options)
+    surroundings = StationPlan(
+        publish=publish or plan.publish.address,
+        encoding=plan.publish.encoding,
+        control=control,
+        replay=None if no_journal else replay,
+        journal=None if no_journal else journal or default_journal(),
+        keys=EngineKeys(KeyFolder(keys)) if keys else None,
+    )
+    state, console, notices = WatchState(), Console(), Notices()
     view = Live(get_renderable=lambda: render(state), console=console, refresh_per_second=4, transient=True)
 
-    def make_sink() -> ZmqSink:
-        sink = ZmqSink(publish or plan.publish.address, encoding=plan.publish.encoding)
+    def publishing(sink: ZmqSink) -> None:
         follow = "" if sink.address == DEFAULT_ADDRESS else f" --connect {sink.address}"
         console.print(
             f"publishing on [bold]{sink.address}[/]; follow it elsewhere with [bold]scopeline watch{follow}[/]"
@@ -63,11 +142,23 @@ def live(
         while not engine.stop_asked and time.monotonic() < wait_until_s:
             if sink.wait_for_subscriber(_PATIENCE_S):
                 break
-        return sink
 
-    marks = _marks(source)
-    with closing(_open(source)) as feed:
-        engine = assemble(plan, feed, [make_sink], live=True, marks=marks, on_message=state.apply)
+    with ExitStack() as stack:
+        feed: Source = stack.enter_context(closing(open_feed(address, notices)))
+        engine, desk = stack.enter_context(
+            station(
+                plan,
+                feed,
+                notices,
+                surroundings,
+                recorded_marks=_marks(address.place) if isinstance(address, RecordingFeed) else None,
+                on_publishing=publishing,
+                on_message=state.apply,
+            )
+        )
+        console.print(f"marks are heard on {desk.control_address}: scopeline mark LOCATION")
+        if surroundings.journal is not None:
+            console.print(f"journal in {surroundings.journal}", soft_wrap=True)
         with stops_on_interrupt(engine), view:
             report = engine.run()
     console.print(render(state))
@@ -80,16 +171,13 @@ def live(
         raise typer.Exit(INTERRUPTED)
 
 
-def _open(source: str) -> Source:
-    if source == "synthetic":
-        return SyntheticSource(simulate_procedure(seed=7), live=True)
-    if source.startswith("/dev/"):
-        raise ConfigError(
-            f"{source}: capture cards are not supported yet; wanted a recording to replay, or 'synthetic'"
-        )
-    return MediaSource(source, live=True)
+def default_journal() -> Path:
+    """`$XDG_STATE_HOME/scopeline/journal`, by default `~/.local/state/scopeline/journal`."""
+    return (
+        Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "scopeline" / "journal"
+    )
 
 
-def _marks(source: str) -> Marks | None:
-    beside = marks_path(Path(source))
+def _marks(recording: str) -> Marks | None:
+    beside = marks_path(Path(recording))
     return read_marks(beside) if beside.is_file() else None
