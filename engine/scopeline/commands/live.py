@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -24,7 +24,7 @@ from scopeline.sources.open_feed import open_feed
 from scopeline.station import DEFAULT_CONTROL, DEFAULT_REPLAY, StationPlan, station
 from scopeline.watch import render
 from scopeline.watch_state import WatchState
-from scopeline.wire import DEFAULT_ADDRESS
+from scopeline.wire import DEFAULT_ADDRESS, Message, StatusMessage
 
 _PATIENCE_S: Final = 0.2
 _FEED, _SOCKETS, _RECORD = "Feed", "Sockets", "What is kept"
@@ -130,7 +130,11 @@ def live(
         keys=EngineKeys(KeyFolder(keys)) if keys else None,
     )
     state, console, notices = WatchState(), Console(), Notices()
-    view = Live(get_renderable=lambda: render(state), console=console, refresh_per_second=4, transient=True)
+
+    def heard(message: Message) -> None:
+        state.apply(message)
+        if isinstance(message, StatusMessage) and not console.is_terminal:
+            _log(console, message)
 
     def publishing(sink: ZmqSink) -> None:
         follow = "" if sink.address == DEFAULT_ADDRESS else f" --connect {sink.address}"
@@ -153,15 +157,16 @@ def live(
                 surroundings,
                 recorded_marks=_marks(address.place) if isinstance(address, RecordingFeed) else None,
                 on_publishing=publishing,
-                on_message=state.apply,
+                on_message=heard,
             )
         )
         console.print(f"marks are heard on {desk.control_address}: scopeline mark LOCATION")
         if surroundings.journal is not None:
             console.print(f"journal in {surroundings.journal}", soft_wrap=True)
-        with stops_on_interrupt(engine), view:
+        with stops_on_interrupt(engine), _view(state, console):
             report = engine.run()
-    console.print(render(state))
+    if console.is_terminal:
+        console.print(render(state))
     lost = sum(report.ledger.lost.values())
     console.print(
         f"{report.ended} after {report.seconds:.1f} s: {report.ledger.captured} frames captured = "
@@ -169,6 +174,19 @@ def live(
     )
     if report.ended == "stopped":
         raise typer.Exit(INTERRUPTED)
+
+
+def _view(state: WatchState, console: Console) -> AbstractContextManager[object]:
+    if not console.is_terminal:  # a service: lines for its log instead of a picture
+        return nullcontext()
+    return Live(get_renderable=lambda: render(state), console=console, refresh_per_second=4, transient=True)
+
+
+def _log(console: Console, status: StatusMessage) -> None:
+    """One line per change of state."""
+    if status.event != "running":
+        what = status.signal if status.event == "signal" else status.incident or status.event
+        console.print(f"{what}: {status.text}" if status.text else what, markup=False, soft_wrap=True)
 
 
 def default_journal() -> Path:
