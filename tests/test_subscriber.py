@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messages import FRAME_NS, PATIENCE_S, Script, publishing, segment_now
+from scopeline.account import Account, Tally
 from scopeline.errors import WireError
-from scopeline.subscriber import Account, StaleView, Subscriber, Tally
+from scopeline.latest import StaleView
+from scopeline.subscriber import Subscriber
 from scopeline.wire import TOPICS, FrameMessage, Message, topic_of
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "subscriber.py"

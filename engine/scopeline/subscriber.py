@@ -2,119 +2,33 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
 import msgspec
 import zmq
 
+from scopeline.account import Account
+from scopeline.endpoint import ZmqContext
 from scopeline.errors import WireError
+from scopeline.healer import Healer, Page
 from scopeline.keys import ClientKeys
-from scopeline.wire import DEFAULT_ADDRESS, TOPICS, Decoder, FrameMessage, Message, StatusMessage, topic_of
+from scopeline.latest import Latest, StaleView, latest_of
+from scopeline.wire import (
+    DEFAULT_ADDRESS,
+    TOPICS,
+    Decoder,
+    FrameMessage,
+    Message,
+    StatusMessage,
+    topic_of,
+)
 
 HIGH_WATER_MARK: Final = 10_000
 """Messages kept on this side while nobody takes them; the publisher keeps as many again."""
-
-STALE_MS: Final = 500.0
-"""An assessment older than this is not shown as the present: at 60 frames/s it is 30 frames behind the
-picture."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What became of the messages of one topic in one session: `before_joining + received + missed` were
-    sent."""
-
-    received: int = 0
-    missed: int = 0
-    """Sent after the first message that reached us, and never seen."""
-    before_joining: int = 0
-    """Sent before the first message that reached us."""
-    expected: int | None = None
-    """The number that the next message will carry; None until that is known."""
-
-    def advance_to(self, seq: int) -> None:
-        """Account for everything before `seq`, of which the publisher says that it was sent."""
-        if self.expected is None:
-            self.before_joining = seq
-        else:
-            self.missed += max(0, seq - self.expected)
-        self.expected = max(seq, self.expected or 0)
-
-    def receive(self, seq: int) -> None:
-        """Account for the message `seq` and everything before it."""
-        self.advance_to(seq)
-        self.received += 1
-        self.expected = seq + 1
-
-
-class Account:
-    """Reckons from sequence numbers what was missed. Knows no socket and no clock.
-
-    Two sources are compared: the `seq` of each message, and in each status message `sent`, the publisher's
-    own count per topic. The second finds losses at the end of a topic, after which no message comes that
-    could show a gap."""
-
-    def __init__(self, topics: Sequence[str] = TOPICS) -> None:
-        self.session: str | None = None
-        """The run of the engine that is being read; None before the first message."""
-        self.restarts = 0
-        """How often another session took over, with numbers from 0."""
-        self.ended = False
-        """The session said that it is over: with that, `missed` is complete."""
-        self.topics: dict[str, Tally] = {topic: Tally() for topic in topics}
-        """This session's tallies."""
-
-    @property
-    def missed(self) -> int:
-        """Messages of this session that were sent after joining and never seen, over all topics."""
-        return sum(tally.missed for tally in self.topics.values())
-
-    def count(self, message: Message) -> None:
-        """Take one message into account."""
-        if message.session != self.session:
-            self._begin(message.session)
-        self.topics[topic_of(message)].receive(message.seq)
-        if isinstance(message, StatusMessage):
-            for topic in self.topics.keys() - {"status"}:
-                self.topics[topic].advance_to(message.sent.get(topic, 0))
-            self.ended = message.event in ("ended", "failed")
-
-    def _begin(self, session: str) -> None:
-        self.restarts += self.session is not None
-        self.session, self.ended = session, False
-        self.topics = {topic: Tally() for topic in self.topics}
-
-
-class StaleView:
-    """The age of the newest frame that was seen, so that a display never shows an old assessment as the
-    present.
-
-    Age is `now_ns - captured_ns`, both `time.monotonic_ns()`: from the moment the driver handed the frame
-    over to the moment the display looks. On one machine all processes share that clock (Linux, macOS,
-    Windows), containers too; between machines, after a restart of the machine, and for journals the
-    difference means nothing. An age below zero is therefore stale."""
-
-    def __init__(self, stale_ms: float = STALE_MS) -> None:
-        self.stale_ms = stale_ms
-        self.captured_ns: int | None = None
-        """When the newest frame was captured."""
-
-    def see(self, message: Message) -> None:
-        """Remember the capture time of a frame; other messages say nothing of the present."""
-        if isinstance(message, FrameMessage):
-            self.captured_ns = message.captured_ns
-
-    def age_ms(self, now_ns: int) -> float | None:
-        """Milliseconds since the newest frame was captured; None before the first."""
-        return None if self.captured_ns is None else (now_ns - self.captured_ns) / 1e6
-
-    def is_stale(self, now_ns: int) -> bool:
-        """True when nothing may be shown as the present."""
-        age_ms = self.age_ms(now_ns)
-        return age_ms is None or not 0 <= age_ms <= self.stale_ms
 
 
 class Subscriber:
@@ -123,11 +37,19 @@ class Subscriber:
     Iterating gives messages until the session ends. The engine need not be there yet, and may be restarted:
     ZeroMQ connects again by itself, and `account.restarts` tells.
 
+    What was missed is asked for again where the engine keeps a journal (its status then names a `replay` address), and
+    comes before the message that showed the loss, topic by topic, each in order. `missed` is what could not be had. A
+    display that only wants the present says `heal=False` and asks for the `latest`.
+
     Args:
         address: what the engine's `[sinks]` or `--publish` says.
         topics: what to read; `status` is always among them, for the counts that prove completeness.
         high_water_mark: messages kept while they are not taken.
-        keys: needed when the engine asks for keys.
+        heal: ask for what was missed.
+        from_start: also for what was published before we came. Messages are then given out from the first status on,
+            which comes within five seconds.
+        replay: where to ask, when the address that the status names cannot be reached from here (a tunnel).
+        keys: where the engine asks for keys.
 
     Raises:
         WireError: the address is not one, or a message does not fit the schema.
@@ -139,6 +61,9 @@ class Subscriber:
         topics: Sequence[str] = TOPICS,
         *,
         high_water_mark: int = HIGH_WATER_MARK,
+        heal: bool = True,
+        from_start: bool = False,
+        replay: str | None = None,
         keys: ClientKeys | None = None,
     ) -> None:
         unknown = sorted(set(topics) - set(TOPICS))
@@ -147,12 +72,21 @@ class Subscriber:
         # `status` last: a publisher that waits for it then knows that the others are in force.
         wanted = [*(topic for topic in topics if topic != "status"), "status"]
         self.address = address
-        self.account = Account(wanted)
+        self.account = Account(wanted, from_start=from_start)
         self.stale = StaleView()
         self.skipped = 0
         """Frames that `take_newest` read and passed over."""
+        self._heal, self._from_start = heal or from_start, from_start
+        self._replay, self._replay_told = replay, replay
+        self._told_by: str | None = None
+        """The session whose status named where to ask."""
+        self._held: deque[tuple[Message, bool]] = deque()
+        """To be given out, with whether each was got again; the last one waits for the pages before it."""
+        self._showed: Message | None = None
+        self._newest: dict[str, Message] = {}
         self._decoder = Decoder()
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context: ZmqContext = zmq.Context()
+        self._healer = Healer(self._context, keys)
         self._socket = self._context.socket(zmq.SUB)
         self._socket.rcvhwm = high_water_mark
         self._socket.ipv6 = "[" in address
@@ -173,15 +107,34 @@ class Subscriber:
         """Messages of the session that were never seen, by topic."""
         return {topic: tally.missed for topic, tally in self.account.topics.items()}
 
+    @property
+    def healed(self) -> dict[str, int]:
+        """Messages of the session that were missed and got again, by topic."""
+        return {topic: tally.healed for topic, tally in self.account.topics.items()}
+
+    @property
+    def heal_trouble(self) -> str:
+        """Why asking for missed messages failed the last time; empty when it did not."""
+        return self._healer.trouble
+
     def take(self, timeout_s: float | None = None) -> Message | None:
         """The next message, the oldest first; None when none came in time. Without a timeout it waits for
-        ever."""
-        if not self._socket.poll(None if timeout_s is None else max(0, round(timeout_s * 1000))):
-            return None
-        message = self._decode(self._socket.recv_multipart())
-        self.account.count(message)
-        self.stale.see(message)
-        return message
+        ever.
+
+        While missed messages are asked for (`healer.PATIENCE_S` per thousand of them at most) nothing else is given
+        out."""
+        end_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            if self._held:
+                return self._give_out(*self._held.popleft())
+            left_s = None if end_s is None else max(0.0, end_s - time.monotonic())
+            if self._showed is not None:
+                if not self._take_page(left_s):
+                    return None
+            elif self._socket.poll(None if left_s is None else round(left_s * 1000)):
+                self._receive(self._decode(self._socket.recv_multipart()))
+            else:
+                return None
 
     def take_newest(self, timeout_s: float | None = None) -> list[Message]:
         """Everything that has arrived, in order, but of the frames the newest only; empty when nothing came
@@ -192,12 +145,17 @@ class Subscriber:
         """
         messages: list[Message] = []
         message = self.take(timeout_s)
-        while message is not None:
+        while message is not None and len(messages) < HIGH_WATER_MARK:
             messages.append(message)
             message = self.take(0)
         frames = [each for each in messages if isinstance(each, FrameMessage)]
         self.skipped += max(0, len(frames) - 1)
         return [each for each in messages if not isinstance(each, FrameMessage) or each is frames[-1]]
+
+    def latest(self, timeout_s: float | None = 0.0) -> Latest:
+        """The newest message of each topic in this session, after waiting for something new for so long at most."""
+        self.take_newest(timeout_s)
+        return latest_of(self._newest, time.monotonic_ns())
 
     def __iter__(self) -> Iterator[Message]:
         while not self.account.ended:
@@ -207,6 +165,7 @@ class Subscriber:
 
     def close(self) -> None:
         """Leave. May be called twice."""
+        self._healer.close()
         self._socket.close(linger=0)
         self._context.term()
 
@@ -217,6 +176,57 @@ class Subscriber:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _receive(self, message: Message) -> None:
+        """A message came: give it out, or first ask for what it shows to be missing."""
+        if isinstance(message, StatusMessage):
+            self._replay_told = self._replay or message.replay
+            self._told_by = message.session
+        elif self._from_start and self._told_by != message.session:
+            return  # nobody knows where to ask yet; it is got again with everything before it
+        address = self._replay_told if self._replay or self._told_by == message.session else None
+        gaps = self.account.gaps_before(message) if self._heal and address is not None else []
+        if gaps and address is not None:
+            self._healer.begin(address, message.session, gaps)
+        if self._healer.busy:
+            self._showed = message
+        else:
+            self._held.append((message, False))
+
+    def _take_page(self, timeout_s: float | None) -> bool:
+        """Hold what was got again; False when it is not here in time."""
+        page = self._healer.take(timeout_s)
+        if page is None:
+            return False
+        assert self._showed is not None
+        self._held.extend((message, True) for message in self._messages_of(page, self._showed.session))
+        if not self._healer.busy:
+            self._held.append((self._showed, False))
+            self._showed = None
+        return True
+
+    def _messages_of(self, page: Page, session: str) -> Iterator[Message]:
+        """The page's messages, without any that are not what was asked for."""
+        expected = page.gap.first
+        for payload in page.payloads:
+            try:
+                message = self._decoder.decode(payload)
+            except msgspec.DecodeError as error:
+                self._healer.trouble = f"what came again is no message: {error}"
+                return
+            fits = message.session == session and topic_of(message) == page.gap.topic
+            if fits and expected <= message.seq <= page.gap.last:
+                expected = message.seq + 1
+                yield message
+
+    def _give_out(self, message: Message, healed: bool) -> Message:
+        if message.session != self.account.session:
+            self._newest.clear()
+        self.account.count(message, healed=healed)
+        self._newest[topic_of(message)] = message
+        if not healed:
+            self.stale.see(message)
+        return message
 
     def _decode(self, parts: list[bytes]) -> Message:
         try:

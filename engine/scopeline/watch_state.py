@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
-from scopeline.subscriber import Account, StaleView
+from scopeline.account import Account
+from scopeline.latest import StaleView
 from scopeline.wire import CurrentSegment, FrameMessage, LedgerReport, Message, SegmentMessage, StatusMessage
 
 STRIP_S: Final = 60.0
