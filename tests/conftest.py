@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,9 +38,11 @@ def data_dir() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """GPU tests are skipped without a GPU, unless a variable says that there is one: then a missing GPU fails."""
-    if os.environ.get("SCOPELINE_GPU"):
-        return
+    """What needs a GPU or a program is skipped without it, unless a variable says that it is there: then it fails."""
     for item in items:
-        if item.get_closest_marker("gpu"):
+        if item.get_closest_marker("gpu") and not os.environ.get("SCOPELINE_GPU"):
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU; set SCOPELINE_GPU=1 where there is one"))
+        wanted = item.get_closest_marker("programs")
+        missing = [name for name in wanted.args if shutil.which(name) is None] if wanted else []
+        if missing and not os.environ.get("SCOPELINE_PROGRAMS_REQUIRED"):
+            item.add_marker(pytest.mark.skip(reason=f"needs {', '.join(missing)}, which is not installed here"))
