@@ -96,6 +96,12 @@ def test_an_overrun_of_the_network_is_survived() -> None:
     assert library("udp://@:5000").options["overrun_nonfatal"] == "1"
 
 
+def test_rtmp_can_wait_for_the_sender_to_call() -> None:
+    feed = library("rtmp://0.0.0.0:1935/live/scope?listen=1")
+    assert (feed.place, feed.options["listen"]) == ("rtmp://0.0.0.0:1935/live/scope", "1")
+    assert "listen" not in library("rtmp://server/live/scope").options
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
@@ -230,6 +236,7 @@ LIBRARY_FEEDS = [
     parse_address("scope.sdp"),
     parse_address("tcp://a:5000"),
     parse_address("rtmp://a/live"),
+    parse_address("rtmp://a/live?listen=1"),
     parse_address("http://a/live"),
 ]
 

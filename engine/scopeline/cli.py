@@ -16,6 +16,7 @@ from rich.console import Console
 from scopeline.assemble import installed_version
 from scopeline.commands.batch import batch
 from scopeline.commands.demo import demo
+from scopeline.commands.devices import devices
 from scopeline.commands.doctor import doctor
 from scopeline.commands.keys import keys
 from scopeline.commands.live import live
@@ -42,7 +43,7 @@ def build() -> typer.Typer:
         epilog=_EPILOG,
     )
     app.callback()(_root)
-    for command in (demo, batch, live, watch, mark, doctor):
+    for command in (demo, batch, live, watch, mark, devices, doctor):
         app.command(epilog=_EPILOG)(command)
     app.add_typer(model, name="model")
     app.add_typer(keys, name="keys")

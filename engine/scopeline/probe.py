@@ -1,4 +1,4 @@
-"""Asks a library or a driver what it is, in a process of its own.
+"""Asks a library, a driver or a program what it is, in a process of its own.
 
 A wheel built for another processor, a driver of the wrong version, a missing shared library: importing such
 a thing can kill the process that does it. So it is done in one that may die, and its last words are the
@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 Ask: TypeAlias = Callable[[str], Mapping[str, Any]]
 """Runs Python code that prints one JSON object, and gives that object."""
+AskProgram: TypeAlias = Callable[[Sequence[str]], str]
+"""Runs a program to its end and gives what it printed on both its outputs."""
 
 _TIMEOUT_S: Final = 60
+_PROGRAM_TIMEOUT_S: Final = 10
 
 
 class ProbeError(Exception):
@@ -42,6 +45,23 @@ def ask_python(code: str) -> Mapping[str, Any]:
         raise _failure(done.returncode, done.stderr)
     answer: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
+
+
+def ask_program(words: Sequence[str]) -> str:
+    """What a program printed on both its outputs; empty when it is not there or does not come back."""
+    try:
+        done = subprocess.run(
+            list(words),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PROGRAM_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout + done.stderr
 
 
 def _failure(code: int, errors: str) -> ProbeError:

@@ -252,7 +252,7 @@ def _device_name(text: str, rest: str) -> str:
 
 
 def _device_options(said: FeedOptions, format_key: str) -> dict[str, str]:
-    options = {"fflags": _NOBUFFER}
+    options: dict[str, str] = {}
     if said.size_px is not None:
         options["video_size"] = f"{said.size_px[0]}x{said.size_px[1]}"
     if said.rate_hz is not None:
@@ -264,12 +264,11 @@ def _device_options(said: FeedOptions, format_key: str) -> dict[str, str]:
 
 # Streams that the library opens
 
-_NOBUFFER: Final = "nobuffer"
-"""Pictures read while FFmpeg finds out what the stream is are handed on, and not kept to be played out first."""
-
 _PROBE: Final = {
-    "fflags": _NOBUFFER,
-    # Bytes and microseconds that finding out may take. By default 5 MB and 5 s, which is how late a feed begins.
+    # Bytes and microseconds that FFmpeg may take to find out what the stream is. By default 5 MB and 5 s, all of
+    # which is late when the first picture comes: RTMP opened after 6.7 s and was 4.9 s late then, instead of 2.0
+    # and 0.35. `fflags=nobuffer` is not set on purpose: it throws away what was read meanwhile, the key frame
+    # too, and spares nothing, for decoding catches up within a second.
     "probesize": "500000",
     "analyzeduration": "500000",
 }
@@ -301,11 +300,20 @@ _UDP: Final = {
     "buffer_size": "1048576",
 }
 
+_WHOLE_PICTURES: Final = {
+    # In MPEG-TS a picture is known to be complete when the next one begins, and FFmpeg's parser waits for the one
+    # after that. Senders put one picture into each PES packet (ETSI TS 101 154 asks for it), so no parser is needed:
+    # 40 instead of 71 ms at 30 Hz, and 8 ms when the sender writes the length (`-omit_video_pes_length 0`).
+    "fflags": "noparse+nofillin",
+    # Without the parser nobody puts a picture together again that was cut at the default of 200 kB.
+    "max_packet_size": "4194304",
+}
+
 
 def _udp(text: str, rest: str, said: FeedOptions) -> FeedAddress:
     _check_port(text)
     # Naming the format spares the guess, which in mid-stream can go wrong.
-    return LibraryFeed(short_name(text), text, "mpegts", {**_PROBE, **_UDP})
+    return LibraryFeed(short_name(text), text, "mpegts", {**_PROBE, **_UDP, **_WHOLE_PICTURES})
 
 
 def _rtp(text: str, rest: str, said: FeedOptions) -> FeedAddress:
@@ -331,12 +339,20 @@ def _tcp(text: str, rest: str, said: FeedOptions) -> FeedAddress:
 
 def _rtmp(text: str, rest: str, said: FeedOptions) -> FeedAddress:
     _check_host(text)
-    options = {
-        **_PROBE,
-        "rtmp_live": "live",  # else a server may look for a recording of that name first
-        "rtmp_buffer": "100",  # milliseconds that the server is told we hold; 3000 by default
-    }
-    return LibraryFeed(short_name(text), text, "flv", options)
+    place, is_listening = _without_listen(text)
+    options = dict(_PROBE)
+    if is_listening:
+        options["listen"] = "1"
+    else:
+        options["rtmp_live"] = "live"  # else a server may look for a recording of that name first
+        options["rtmp_buffer"] = "100"  # milliseconds that the server is told we hold; 3000 by default
+    return LibraryFeed(short_name(place), place, "flv", options)
+
+
+def _without_listen(text: str) -> tuple[str, bool]:
+    """The address without `?listen=1`, and whether it had that: then the sender calls us."""
+    place = re.sub(r"[?&]listen=1$", "", text)
+    return place, place != text
 
 
 def _http(text: str, rest: str, said: FeedOptions) -> FeedAddress:

@@ -6,15 +6,12 @@ The pipe carries NUT, FFmpeg's own container: it says size, pixel format and sta
 from __future__ import annotations
 
 import shutil
-import subprocess
-from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Callable
+from typing import Final
 
 from scopeline.errors import SourceError
+from scopeline.probe import AskProgram, ask_program
 from scopeline.sources.address import ProgramFeed
-
-RunProgram: TypeAlias = Callable[[Sequence[str]], str]
-"""Runs a program to its end and gives what it printed, empty when it cannot."""
 
 PIPE_FORMATS: Final = (
     "yuv420p",
@@ -37,8 +34,6 @@ NUT_OPTIONS: Final = {
     "fpsprobesize": "0",
 }
 """For `av.open(..., format="nut")` at the other end of the pipe."""
-
-_ASK_S: Final = 10.0
 
 
 def ffmpeg_command(feed: ProgramFeed, program: str = "ffmpeg") -> list[str]:
@@ -68,8 +63,6 @@ def ffmpeg_command(feed: ProgramFeed, program: str = "ffmpeg") -> list[str]:
 
 
 _LOW_LATENCY: Final = (
-    "-fflags",
-    "nobuffer",
     "-flags",
     "low_delay",
     "-probesize",
@@ -82,7 +75,7 @@ _LOW_LATENCY: Final = (
 
 
 def find_ffmpeg(
-    feed: ProgramFeed, *, which: Callable[[str], str | None] = shutil.which, run: RunProgram | None = None
+    feed: ProgramFeed, *, which: Callable[[str], str | None] = shutil.which, run: AskProgram | None = None
 ) -> str:
     """The path of an ffmpeg that can open the feed.
 
@@ -95,7 +88,7 @@ def find_ffmpeg(
             f"{feed.name}: wanted the ffmpeg program, which opens such feeds; found none. Debian and Ubuntu: "
             "apt-get install ffmpeg; macOS: brew install ffmpeg; Windows: winget install ffmpeg"
         )
-    ask = run or run_program
+    ask = run or ask_program
     if feed.protocol is not None and feed.protocol not in protocols(program, ask):
         raise SourceError(
             f"{feed.name}: wanted an ffmpeg with {feed.protocol}; {program} was built without. Debian's and "
@@ -120,34 +113,17 @@ _REMEDY: Final = {
 }
 
 
-def protocols(program: str, run: RunProgram | None = None) -> frozenset[str]:
+def protocols(program: str, run: AskProgram | None = None) -> frozenset[str]:
     """Protocols from which that ffmpeg can read."""
-    text = (run or run_program)([program, "-hide_banner", "-protocols"])
+    text = (run or ask_program)([program, "-hide_banner", "-protocols"])
     inputs = text.partition("Output:")[0].partition("Input:")[2]
     return frozenset(inputs.split())
 
 
-def devices(program: str, run: RunProgram | None = None) -> frozenset[str]:
+def devices(program: str, run: AskProgram | None = None) -> frozenset[str]:
     """Input devices which that ffmpeg knows."""
-    text = (run or run_program)([program, "-hide_banner", "-devices"])
+    text = (run or ask_program)([program, "-hide_banner", "-devices"])
     rows = (line.split() for line in text.splitlines())
     return frozenset(
         name for row in rows if len(row) >= 2 and row[0] in {"D", "DE"} for name in row[1].split(",")
     )
-
-
-def run_program(words: Sequence[str]) -> str:
-    """What a program printed on both its outputs; empty when it is not there or does not come back."""
-    try:
-        done = subprocess.run(
-            list(words),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_ASK_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout + done.stderr
