@@ -154,7 +154,7 @@ class HardGate:
             return Reason.BLACK
         if min(mean) > 230 and cv2.countNonZero(cv2.inRange(tiny, (235,) * 3, (255,) * 3)) >= 0.98 * 1024:
             return Reason.WHITE
-        if _has_colour_bars(pixels):
+        if has_colour_bars(pixels):
             return Reason.COLOUR_BARS
         return Reason.FROZEN if frozen else None
 
@@ -189,8 +189,9 @@ def _difference(pixels: Pixels, other: Pixels | None) -> float:
     return cv2.norm(pixels, other, cv2.NORM_L1) / pixels.size
 
 
-def _has_colour_bars(pixels: Pixels) -> bool:
-    """Upright bars in the upper half (SMPTE bars have other stripes below): four colours, three saturated."""
+def has_colour_bars(pixels: Pixels) -> bool:
+    """Whether (H, W, 3) uint8 RGB pixels are a test card: upright bars in the upper half (SMPTE bars have other stripes
+    below), four colours, three of them saturated."""
     height, width = pixels.shape[:2]
     if _difference(pixels[height // 16], pixels[height // 2]) > 4.0:
         return False
