@@ -18,6 +18,7 @@ from scopeline.commands.batch import batch
 from scopeline.commands.demo import demo
 from scopeline.commands.devices import devices
 from scopeline.commands.doctor import doctor
+from scopeline.commands.journal import journal
 from scopeline.commands.keys import keys
 from scopeline.commands.live import live
 from scopeline.commands.mark import mark
@@ -46,6 +47,7 @@ def build() -> typer.Typer:
     for command in (demo, batch, live, watch, mark, devices, doctor):
         app.command(epilog=_EPILOG)(command)
     app.add_typer(model, name="model")
+    app.add_typer(journal, name="journal")
     app.add_typer(keys, name="keys")
     _add_entry_points(app)
     return app

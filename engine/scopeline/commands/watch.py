@@ -37,7 +37,7 @@ def watch(
     """
     console = Console(record=svg is not None)
     state = WatchState()
-    with Subscriber(connect, keys=keys_from(key, server)) as subscriber:
+    with Subscriber(connect, keys=keys_from(key, server), heal=False) as subscriber:
         try:
             if once:
                 _draw_once(console, subscriber, state, messages, svg)
