@@ -15,7 +15,7 @@ import zmq
 
 from messages import ANY_PORT, PATIENCE_S, Script
 from scopeline.control import Control
-from scopeline.desk import MOST_BYTES, Desk
+from scopeline.desk import MOST_ANSWERS, MOST_BYTES, Desk
 from scopeline.endpoint import ZmqContext, ZmqSocket
 from scopeline.errors import SinkError
 from scopeline.keys import ENGINE, ClientKeys, EngineKeys, KeyFolder
@@ -188,6 +188,27 @@ def test_a_replay_to_a_peer_that_has_gone_is_dropped() -> None:
             if office.desk.replays_dropped:
                 break
         assert office.desk.replays_dropped == 1
+
+
+def test_replays_that_are_asked_for_together_come_one_after_the_other() -> None:
+    with at_work() as office:
+        reader = office.reader()
+        for count in (b"3", b"2000", b"2"):
+            reader.send(count)
+        numbers = [int(reader.recv_multipart()[1]) for _ in range(2005)]
+        assert numbers == [*range(3), *range(2000), *range(2)]
+
+
+def test_too_many_replays_at_once_are_refused_and_the_others_come() -> None:
+    with at_work() as office:
+        sleeper, reader = office.reader(), office.reader()
+        for _ in range(2 * MOST_ANSWERS):
+            sleeper.send(b"10000000")
+        topic, answer = b"", b""
+        while topic != b"error":  # until the sleeper's have arrived
+            reader.send(b"1")
+            topic, answer = reader.recv_multipart()
+        assert "ask again" in json.loads(answer)["error"]
 
 
 def test_a_replay_that_fails_in_the_middle_costs_only_its_own_peer() -> None:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import logging
 import socket as os_socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+import msgspec
 import zmq
 
-from scopeline.control import Control
+from scopeline.control import Control, Refusal
 from scopeline.doorkeeper import Doorkeeper
 from scopeline.endpoint import ZmqContext, ZmqSocket, bind
 from scopeline.errors import ScopelineError
 from scopeline.keys import EngineKeys, Role
 
-MOST_ANSWERS: Final = 32
-"""Replays under way at once, one per peer; who asks beyond that is told to ask again."""
+MOST_ANSWERS: Final = 64
+"""Replays under way at once, of all peers; who asks beyond that is told to ask again."""
 MOST_BYTES: Final = 4096
 """Longest message part; a peer that sends more is cut off without an answer. Somewhat more than the longest request, so
 that one that is a little too long still learns why."""
@@ -194,15 +196,15 @@ class _ControlCounter:
 
 
 @dataclass(slots=True)
-class _Replay:
-    """An answer under way."""
+class _Reader:
+    """A peer and the answers that it still has to get, one after the other."""
 
-    envelope: list[bytes]
-    messages: Iterator[tuple[bytes, bytes]]
-    waiting: tuple[bytes, bytes] | None
-    """The next message; None when all were sent."""
+    answers: deque[tuple[list[bytes], Iterator[tuple[bytes, bytes]]]]
+    """Envelope and messages of each."""
+    held: tuple[bytes, bytes] | None
+    """A message of the first answer that the peer had no room for."""
     moved_ns: int
-    """When the peer last took something."""
+    """When it last took something."""
 
 
 class _ReplayCounter:
@@ -214,62 +216,66 @@ class _ReplayCounter:
         self.socket = socket
         self._replayer = replayer
         self._may_speak = may_speak
-        self._under_way: dict[bytes, _Replay] = {}
+        self._readers: dict[bytes, _Reader] = {}
         self.dropped = 0
 
     def serve(self) -> None:
         for letter in _letters(self.socket):
-            peer = letter.envelope[0]
-            if letter.body is None or not self._may_speak(letter.user):
-                continue
-            if peer in self._under_way or len(self._under_way) >= MOST_ANSWERS:
-                continue
-            messages = self._replayer.answer(letter.body)
-            replay = _Replay(letter.envelope, messages, None, time.monotonic_ns())
-            if self._take_next(replay):
-                self._under_way[peer] = replay
+            if not self._may_speak(letter.user):
+                self._refuse(letter, "this key is not allowed here any more")
+            elif sum(len(reader.answers) for reader in self._readers.values()) >= MOST_ANSWERS:
+                self._refuse(letter, "too many replays are under way; ask again")
+            else:
+                empty = _Reader(deque(), None, time.monotonic_ns())
+                reader = self._readers.setdefault(letter.envelope[0], empty)
+                # Several parts are no request: the replayer says what one looks like.
+                reader.answers.append((letter.envelope, self._replayer.answer(letter.body or b"")))
 
     def send_some(self) -> int | None:
         """Send what the peers take now; returns how long to wait before the next try, None for ever."""
         stuck = True
-        for peer, replay in list(self._under_way.items()):
-            sent = self._send_to(replay)
-            stuck = stuck and not sent
-            if replay.waiting is None:
-                del self._under_way[peer]
-        if not self._under_way:
+        for peer, reader in list(self._readers.items()):
+            stuck = not self._send_to(reader) and stuck
+            if not reader.answers:
+                del self._readers[peer]
+        if not self._readers:
             return None
         return _RETRY_MS if stuck else 0
 
-    def _send_to(self, replay: _Replay) -> bool:
+    def _send_to(self, reader: _Reader) -> bool:
         """Send one turn's messages; False when the peer took none."""
         for turn in range(_TURNS):
-            if replay.waiting is None:
-                break
+            envelope, messages = reader.answers[0]
             try:
-                self.socket.send_multipart([*replay.envelope, *replay.waiting], zmq.NOBLOCK)
+                message = reader.held or next(messages, None)
+                if message is None:
+                    reader.answers.popleft()
+                    return True
+                self.socket.send_multipart([*envelope, *message], zmq.NOBLOCK)
             except zmq.Again:
-                if time.monotonic_ns() - replay.moved_ns > PATIENCE_NS:
-                    self._drop(replay, "the peer does not read")
+                reader.held = message
+                if time.monotonic_ns() - reader.moved_ns > PATIENCE_NS:
+                    self._drop(reader, "the peer does not read")
                 return turn > 0
             except zmq.ZMQError as error:
-                self._drop(replay, f"the peer is gone ({error.strerror})")
-                break
-            replay.moved_ns = time.monotonic_ns()
-            self._take_next(replay)
+                self._drop(reader, f"the peer is gone ({error.strerror})")
+                return True
+            except (ScopelineError, OSError, ValueError) as error:
+                self._drop(reader, str(error))
+                return True
+            reader.held, reader.moved_ns = None, time.monotonic_ns()
         return True
 
-    def _take_next(self, replay: _Replay) -> bool:
-        try:
-            replay.waiting = next(replay.messages, None)
-        except (ScopelineError, OSError, ValueError) as error:
-            self._drop(replay, str(error))
-        return replay.waiting is not None
-
-    def _drop(self, replay: _Replay, why: str) -> None:
-        self.dropped += 1
-        replay.waiting = None
+    def _drop(self, reader: _Reader, why: str) -> None:
+        self.dropped += len(reader.answers)
+        reader.answers.clear()
         _log.warning("a replay was dropped: %s", why)
+
+    def _refuse(self, letter: _Letter, why: str) -> None:
+        with suppress(zmq.ZMQError):
+            self.socket.send_multipart(
+                [*letter.envelope, b"error", msgspec.json.encode(Refusal(error=why))], zmq.NOBLOCK
+            )
 
 
 def _open(opened: ExitStack, context: ZmqContext, role: Role, keys: EngineKeys | None) -> ZmqSocket:
