@@ -1,6 +1,7 @@
 """System ffmpeg: the program as a child that opens what the FFmpeg inside PyAV lacks and pipes raw pictures.
 
-The pipe carries NUT, FFmpeg's own container: it says size, pixel format and stamps, and a change of them.
+The pipe carries NUT, FFmpeg's own container: it says size, pixel format and stamps. A 1080p picture takes 5 ms through
+it, 4 ms without any container.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ def ffmpeg_command(feed: ProgramFeed, program: str = "ffmpeg") -> list[str]:
         "passthrough",  # neither repeat nor drop pictures to fit a rate: both are ours to see
         "-c:v",
         "rawvideo",
+        "-threads",
+        "1",  # of the encoder, and raw video has one: with frame threads each picture left 66 ms later at 30 Hz
         "-f",
         "nut",
         "-flush_packets",
@@ -70,7 +73,7 @@ _LOW_LATENCY: Final = (
     "-analyzeduration",
     "500000",
     "-threads",
-    "1",  # a frame thread more is a picture later
+    "1",  # of the decoder: a frame thread more is a picture later
 )
 
 
