@@ -222,9 +222,9 @@ class _ReplayCounter:
     def serve(self) -> None:
         for letter in _letters(self.socket):
             if not self._may_speak(letter.user):
-                self._refuse(letter, "this key is not allowed here any more")
+                self._refuse(letter.envelope, "this key is not allowed here any more")
             elif sum(len(reader.answers) for reader in self._readers.values()) >= MOST_ANSWERS:
-                self._refuse(letter, "too many replays are under way; ask again")
+                self._refuse(letter.envelope, "too many replays are under way; ask again")
             else:
                 empty = _Reader(deque(), None, time.monotonic_ns())
                 reader = self._readers.setdefault(letter.envelope[0], empty)
@@ -261,7 +261,10 @@ class _ReplayCounter:
                 self._drop(reader, f"the peer is gone ({error.strerror})")
                 return True
             except (ScopelineError, OSError, ValueError) as error:
-                self._drop(reader, str(error))
+                reader.answers.popleft()
+                self.dropped += 1
+                _log.warning("a replay failed: %s", error)
+                self._refuse(envelope, f"the replay failed: {error}")
                 return True
             reader.held, reader.moved_ns = None, time.monotonic_ns()
         return True
@@ -271,11 +274,10 @@ class _ReplayCounter:
         reader.answers.clear()
         _log.warning("a replay was dropped: %s", why)
 
-    def _refuse(self, letter: _Letter, why: str) -> None:
+    def _refuse(self, envelope: list[bytes], why: str) -> None:
+        answer = [*envelope, b"error", msgspec.json.encode(Refusal(error=why))]
         with suppress(zmq.ZMQError):
-            self.socket.send_multipart(
-                [*letter.envelope, b"error", msgspec.json.encode(Refusal(error=why))], zmq.NOBLOCK
-            )
+            self.socket.send_multipart(answer, zmq.NOBLOCK)
 
 
 def _open(opened: ExitStack, context: ZmqContext, role: Role, keys: EngineKeys | None) -> ZmqSocket:
