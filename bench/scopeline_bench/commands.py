@@ -76,6 +76,24 @@ def sleeper(
         raise typer.Exit(1)
 
 
+def journal(
+    kills: Annotated[int, typer.Option(help="Engines to kill.", min=1)] = 50,
+    seed: Annotated[int, typer.Option(help="Decides the moments and the losses.")] = 1,
+    bundle: Annotated[str, typer.Option(help="Bundle folder, or the name of one that ships.")] = "colon",
+    out: _Out = None,
+) -> None:
+    """What is in the journal when an engine is killed with SIGKILL at a random moment, and what replay gives back.
+
+    Exit code 1 when a journal does not open or is not whole, lacks a message that a subscriber had, or when replay
+    gives anything but exactly the missing messages.
+    """
+    _need_extras()
+    from scopeline_bench import journal_kill as bench
+
+    if not bench.main(bundle, kills=kills, seed=seed, out=out):
+        raise typer.Exit(1)
+
+
 def _need_extras() -> None:
     missing = [name for name in ("onnx", "psutil") if find_spec(name) is None]
     if missing:

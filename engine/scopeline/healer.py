@@ -58,7 +58,7 @@ class Healer:
 
     def begin(self, address: str, session: str, gaps: Sequence[Gap]) -> None:
         """Ask for what was missed, unless asking failed just now; `take` gives the pages."""
-        if time.monotonic() < self._rest_until_s:
+        if not gaps or time.monotonic() < self._rest_until_s:
             return
         self._session = session
         self._waiting.extend(page for gap in gaps for page in _pages(gap))
