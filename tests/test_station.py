@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 import zmq
@@ -17,6 +19,7 @@ from scopeline.desk import Desk
 from scopeline.engine import Engine
 from scopeline.errors import SinkError
 from scopeline.journal_reader import JournalReader
+from scopeline.metrics_page import MetricsPage
 from scopeline.notices import Notices
 from scopeline.picture import Pixels
 from scopeline.sinks.zeromq import ZmqSink
@@ -145,3 +148,22 @@ def test_an_engine_that_never_runs_leaves_nothing_open(pipeline: Pipeline, tmp_p
         pass
 
     assert not (tmp_path / "journal").exists()
+
+
+def test_metrics_and_the_state_log_tell_of_the_run(pipeline: Pipeline, tmp_path: Path) -> None:
+    reader, pages = Reader(), []
+    plan = StationPlan(publish=ANY_PORT, metrics="127.0.0.1:0", log=tmp_path / "state.log")
+    source = ScriptedSource([*pictures(10), lambda: pages.append(page())], stamp=time.monotonic_ns)
+
+    def page() -> bytes:
+        [companion] = [each for each in engine._companions if isinstance(each, MetricsPage)]
+        with urlopen(companion.url, timeout=PATIENCE_S) as answer:
+            return bytes(answer.read())
+
+    with station(pipeline, source, Notices(), plan, on_publishing=reader.join) as (engine, _):
+        engine.run()
+        reader.read_to_the_end()
+
+    assert b"scopeline_" in pages[0]
+    events = [json.loads(line)["event"] for line in (tmp_path / "state.log").read_text().splitlines()]
+    assert (events[0], events[-1]) == ("started", "ended")

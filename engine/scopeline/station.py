@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import zmq
@@ -20,10 +21,14 @@ from scopeline.journal_keeper import JournalKeeper
 from scopeline.keys import EngineKeys
 from scopeline.live_marks import LiveMarks
 from scopeline.marks import Marks
+from scopeline.metrics import Metrics
+from scopeline.metrics_page import MetricsPage
 from scopeline.notices import Notices
 from scopeline.ports import Companion, Sink, Source
 from scopeline.replay import Replayer
 from scopeline.sinks.journal import JournalSink
+from scopeline.sinks.metrics import MetricsSink
+from scopeline.sinks.state_log import StateLogSink
 from scopeline.sinks.zeromq import ZmqSink
 from scopeline.wire import Encoding, Message
 
@@ -43,6 +48,10 @@ class StationPlan:
     journal: Path | None = None
     """Folder under which every run gets one of its own."""
     keys: EngineKeys | None = None
+    metrics: str | None = None
+    """Host and port of the page for Prometheus."""
+    log: Path | None = None
+    """File for one line of JSON per change of state."""
 
 
 @contextmanager
@@ -98,7 +107,16 @@ def station(
             companions.append(JournalKeeper(journal, notices))
             # First: what a reader has, the journal has.
             sinks.append(lambda: JournalSink(journal, notices))
-        sinks.append(_publisher(plan, context, on_publishing))
+        published: list[ZmqSink] = []
+        sinks.append(_publisher(plan, context, on_publishing, published))
+        if plan.log is not None:
+            sinks.append(partial(StateLogSink, plan.log, with_wall_clock=pipeline.publish.wall_clock))
+        if plan.metrics is not None:
+            metrics = Metrics(
+                version=installed_version(), config=pipeline.hash, waiting=lambda: engine.waiting
+            )
+            companions.append(stack.enter_context(MetricsPage(plan.metrics, metrics.page)))
+            sinks.append(lambda: MetricsSink(metrics, published[0].subscribers))
         engine = assemble(
             pipeline,
             source,
@@ -115,10 +133,14 @@ def station(
 
 
 def _publisher(
-    plan: StationPlan, context: ZmqContext, on_publishing: Callable[[ZmqSink], None]
+    plan: StationPlan,
+    context: ZmqContext,
+    on_publishing: Callable[[ZmqSink], None],
+    published: list[ZmqSink],
 ) -> Callable[[], Sink]:
     def make() -> ZmqSink:
         sink = ZmqSink(plan.publish, encoding=plan.encoding, context=context, keys=plan.keys)
+        published.append(sink)
         try:
             on_publishing(sink)
         except BaseException:

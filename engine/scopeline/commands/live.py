@@ -20,6 +20,8 @@ from scopeline.notices import Notices
 from scopeline.ports import Source
 from scopeline.sinks.zeromq import ZmqSink
 from scopeline.sources.address import FeedOptions, RecordingFeed, parse_address, parse_size
+from scopeline.sources.fault_scenario import read_scenario
+from scopeline.sources.faults import FaultSource
 from scopeline.sources.open_feed import open_feed
 from scopeline.station import DEFAULT_CONTROL, DEFAULT_REPLAY, StationPlan, station
 from scopeline.watch import render
@@ -65,6 +67,13 @@ def live(
     rtsp_transport: Annotated[
         str | None, typer.Option(help="tcp (when left out) or udp.", rich_help_panel=_FEED)
     ] = None,
+    faults: Annotated[
+        Path | None,
+        typer.Option(
+            help="Scenario of faults to play into the feed, for rehearsals (docs/capture.md).",
+            rich_help_panel=_FEED,
+        ),
+    ] = None,
     publish: Annotated[
         str | None,
         typer.Option(help="Address to publish on; the pipeline's when left out.", rich_help_panel=_SOCKETS),
@@ -89,6 +98,10 @@ def live(
             help="Seconds to wait for a first subscriber before frames are taken.", rich_help_panel=_SOCKETS
         ),
     ] = 0.0,
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="Offer Prometheus metrics here, as 127.0.0.1:9464.", rich_help_panel=_SOCKETS),
+    ] = None,
     journal: Annotated[
         Path | None,
         typer.Option(
@@ -101,6 +114,10 @@ def live(
             "--no-journal", help="Keep none: readers cannot get what they missed.", rich_help_panel=_RECORD
         ),
     ] = False,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="File for one line of JSON per change of state.", rich_help_panel=_RECORD),
+    ] = None,
 ) -> None:
     """Judge a live feed and stream every result over ZeroMQ. Ctrl-C ends it.
 
@@ -128,6 +145,8 @@ def live(
         replay=None if no_journal else replay,
         journal=None if no_journal else journal or default_journal(),
         keys=EngineKeys(KeyFolder(keys)) if keys else None,
+        metrics=metrics,
+        log=log,
     )
     state, console, notices = WatchState(), Console(), Notices()
 
@@ -149,6 +168,8 @@ def live(
 
     with ExitStack() as stack:
         feed: Source = stack.enter_context(closing(open_feed(address, notices)))
+        if faults is not None:
+            feed = FaultSource(feed, read_scenario(faults), notices, live=True)
         engine, desk = stack.enter_context(
             station(
                 plan,
