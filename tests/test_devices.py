@@ -27,6 +27,8 @@ from scopeline.devices import (
 )
 from scopeline.errors import ConfigError
 from scopeline.probe import ask_program
+from scopeline.sources.address import FeedOptions
+from scopeline.sources.device_options import device_options
 
 RECORDED = Path(__file__).parent / "data" / "devices"
 FULL_HD = (1920, 1080)
@@ -345,3 +347,55 @@ def test_an_empty_list_is_printed_with_its_reason() -> None:
     text = printed(Listing((), "plug the card in"))
     assert "no capture device" in text
     assert "plug the card in" in text
+
+
+# What a live run asks of a card
+
+
+def machine_with(text: str) -> Machine:
+    return Machine(lambda words: text, lambda name: f"/usr/bin/{name}")
+
+
+@pytest.mark.parametrize(
+    "text", ["/dev/video0", "v4l2:/dev/video0", "/dev/v4l/by-id/usb-MACROSILICON-index0"]
+)
+def test_a_grabber_is_not_left_to_five_pictures_a_second(text: str) -> None:
+    options, why = device_options(
+        text, FeedOptions(), system="linux", machine=machine_with(recorded("ms2109"))
+    )
+    assert options == FeedOptions(size_px=FULL_HD, rate_hz=30, input_format="mjpeg")
+    assert "5 Hz only" in why
+
+
+def test_what_a_person_said_about_a_card_stays() -> None:
+    said = FeedOptions(size_px=(1280, 720), input_format="yuyv422")
+    options, _ = device_options(
+        "/dev/video0", said, system="linux", machine=machine_with(recorded("magewell_usb"))
+    )
+    assert (options.size_px, options.input_format, options.rate_hz) == ((1280, 720), "yuyv422", 60)
+
+
+def test_a_windows_card_is_asked_through_the_library() -> None:
+    options, _ = device_options(
+        "dshow:USB Video", FeedOptions(), system="win32", machine=machine_with(recorded("dshow_modes"))
+    )
+    assert (options.input_format, options.rate_hz) == ("mjpeg", 30)
+
+
+@pytest.mark.parametrize("text", ["rtsp://scope/1", "udp://@:5000", "video.mp4", "synthetic", "raw:-"])
+def test_a_feed_that_is_no_card_is_asked_nothing(text: str) -> None:
+    said = FeedOptions()
+    assert device_options(text, said, system="linux", machine=machine_with(recorded("ms2109"))) == (said, "")
+
+
+def test_a_card_that_is_not_plugged_in_yet_is_left_as_it_is() -> None:
+    said = FeedOptions(size_px=FULL_HD)
+    missing = machine_with("Cannot open device /dev/video0, exiting.\n")
+    assert device_options("/dev/video0", said, system="linux", machine=missing) == (said, "")
+
+
+def test_a_card_that_lacks_what_was_said_is_told_before_it_is_opened() -> None:
+    with pytest.raises(ConfigError, match="the device does not offer it"):
+        device_options(
+            "/dev/video0", FeedOptions(rate_hz=120), system="linux", machine=machine_with(recorded("ms2109"))
+        )

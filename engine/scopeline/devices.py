@@ -108,6 +108,21 @@ class Machine:
     """Above `dev`, `sys` and `proc`."""
 
 
+def device_modes(
+    address: str, system: str = sys.platform, machine: Machine | None = None
+) -> tuple[Mode, ...]:
+    """What one device can deliver, by its address; empty when that cannot be known."""
+    here = machine or Machine()
+    kind, _, rest = address.partition(":")
+    if system.startswith("linux"):
+        node, tool = Path(rest if kind == "v4l2" else address), here.which("v4l2-ctl")
+        return parse_v4l2_modes(here.run([tool, "--device", str(node), "--list-formats-ext"])) if tool else ()
+    if system == "win32" and kind == "dshow":
+        place = f"video={rest.removeprefix('video=')}"
+        return parse_dshow_modes(here.run(_ask_library("dshow", place, "list_options")))
+    return ()
+
+
 def _on_linux(machine: Machine) -> Listing:
     places = _video_nodes(machine.root)
     if not places:
