@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from scopeline import doctor
 from scopeline.commands.doctor import doctor as command
+from scopeline.devices import Machine
 from scopeline.doctor import Finding, cpu_path_works, examine
 from scopeline.probe import ASK_CUDA, Ask, ProbeError, ask_python
 
@@ -98,23 +99,61 @@ def test_inputs_of_the_video_library_are_named() -> None:
     assert doctor.check_video(says(**AV)).found == "PyAV 18.1.0, FFmpeg 8.1.2 inside; v4l2, rtsp, rtmp"
 
 
-@pytest.mark.parametrize(("ffmpeg", "state"), [(None, "optional"), ("/usr/bin/ffmpeg", "ok")])
-def test_a_missing_input_needs_a_system_ffmpeg(ffmpeg: str | None, state: str) -> None:
-    finding = doctor.check_network_video(says(**AV), ffmpeg)
-    assert finding.state == state
-    assert finding.found.startswith("srt missing inside PyAV")
+def ffmpeg_with(protocol: str, device: str) -> Callable[[Sequence[str]], str]:
+    """A system ffmpeg that says what it was built with."""
+
+    def run(words: Sequence[str]) -> str:
+        if "-protocols" in words:
+            return f"Supported file protocols:\nInput:\n  file\n  {protocol}\nOutput:\n  file\n"
+        return f"Devices:\n D  {device}  a device\n"
+
+    return run
+
+
+def test_a_missing_input_needs_a_system_ffmpeg() -> None:
+    finding = doctor.check_network_video(says(**AV), None)
+    assert (finding.state, finding.found) == ("optional", "srt missing inside PyAV; no system ffmpeg")
+    assert "apt-get install ffmpeg" in finding.remedy
+
+
+def test_what_the_system_ffmpeg_opens_is_named_and_what_it_does_not() -> None:
+    finding = doctor.check_network_video(says(**AV), "/usr/bin/ffmpeg", ffmpeg_with("srt", "decklink"))
+    assert finding.state == "ok"
+    assert finding.found.endswith("/usr/bin/ffmpeg opens srt, decklink, not rist, ndi")
+
+
+def test_a_system_ffmpeg_without_srt_is_told() -> None:
+    finding = doctor.check_network_video(says(**AV), "/opt/ffmpeg", ffmpeg_with("udp", "lavfi"))
+    assert (finding.state, finding.found) == (
+        "optional",
+        "srt missing inside PyAV; /opt/ffmpeg opens none of them",
+    )
 
 
 def test_capture_devices_are_named(tmp_path: Path) -> None:
-    (tmp_path / "video0").touch()
-    (tmp_path / "sys" / "video0").mkdir(parents=True)
-    (tmp_path / "sys" / "video0" / "name").write_text("Pro Capture HDMI\n")
-    finding = doctor.check_capture(tmp_path, tmp_path / "sys")
-    assert (finding.state, finding.found) == ("ok", f"{tmp_path}/video0 (Pro Capture HDMI)")
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "video0").touch()
+    (tmp_path / "sys/class/video4linux/video0").mkdir(parents=True)
+    (tmp_path / "sys/class/video4linux/video0/name").write_text("Pro Capture HDMI\n")
+    modes = "Type: Video Capture\n[0]: 'NV12' (Y/UV 4:2:0)\n Size: Discrete 1920x1080\n"
+    machine = Machine(lambda words: modes, lambda name: name, tmp_path)
+    finding = doctor.check_capture("linux", machine)
+    assert finding.state == "ok"
+    assert finding.found.startswith("/dev/video0 (Pro Capture HDMI)")
 
 
-def test_no_capture_device_is_no_problem(tmp_path: Path) -> None:
-    assert doctor.check_capture(tmp_path, tmp_path).state == "optional"
+def test_a_device_whose_offer_is_unknown_is_told_with_the_tool_that_knows(tmp_path: Path) -> None:
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "video0").touch()
+    finding = doctor.check_capture("linux", Machine(lambda words: "", lambda name: None, tmp_path))
+    assert finding.state == "optional"
+    assert "v4l-utils" in finding.remedy
+
+
+def test_no_capture_device_is_no_problem_and_has_its_reason(tmp_path: Path) -> None:
+    finding = doctor.check_capture("linux", Machine(root=tmp_path))
+    assert (finding.state, finding.found) == ("optional", "none")
+    assert "--device /dev/video0" in finding.remedy
 
 
 @pytest.mark.parametrize("check", [doctor.check_opencv, doctor.check_onnxruntime, doctor.check_zeromq])

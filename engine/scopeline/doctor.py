@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from scopeline.bundle import load_bundle
+from scopeline.devices import Machine, list_devices
 from scopeline.errors import BundleError
 from scopeline.probe import (
     ASK_AV,
@@ -28,10 +29,13 @@ from scopeline.probe import (
     ASK_TENSORRT,
     ASK_ZEROMQ,
     Ask,
+    AskProgram,
     ProbeError,
+    ask_program,
     ask_python,
 )
 from scopeline.shipped import shipped_pipelines
+from scopeline.sources.system_ffmpeg import devices, protocols
 from scopeline.wire import DEFAULT_PORT
 
 State = Literal["ok", "optional", "problem"]
@@ -178,37 +182,45 @@ def check_video(ask: Ask) -> Finding:
     )
 
 
-def check_network_video(ask: Ask, ffmpeg: str | None = shutil.which("ffmpeg")) -> Finding:
-    """Inputs that the FFmpeg inside PyAV may lack; a system ffmpeg can relay them."""
+def check_network_video(
+    ask: Ask, ffmpeg: str | None = shutil.which("ffmpeg"), run: AskProgram = ask_program
+) -> Finding:
+    """Inputs that the FFmpeg inside PyAV lacks, and which of them a system ffmpeg opens in its place."""
     name = "further inputs"
     try:
         missing = [each for each, there in ask(ASK_AV)["inputs"].items() if not there]
     except ProbeError:
         return Finding(name, "optional", "unknown without PyAV", "see above")
-    system = f"system ffmpeg at {ffmpeg}" if ffmpeg else "no system ffmpeg"
-    if not missing:
-        return Finding(name, "ok", f"none missing; {system}")
-    found = f"{', '.join(missing)} missing inside PyAV; {system}"
-    if ffmpeg:
-        return Finding(name, "ok", f"{found}, which relays them as udp://")
+    lacking = f"{', '.join(missing)} missing inside PyAV" if missing else "none missing inside PyAV"
+    if ffmpeg is None:
+        remedy = "only for srt://, rist://, decklink: and ndi: feeds: apt-get install ffmpeg"
+        return Finding(name, "optional", f"{lacking}; no system ffmpeg", remedy)
+    has = protocols(ffmpeg, run) | devices(ffmpeg, run)
+    opened = [word for word, part in _BY_PROGRAM.items() if part in has]
+    unopened = [word for word in _BY_PROGRAM if word not in opened]
+    found = f"{lacking}; {ffmpeg} opens {', '.join(opened) or 'none of them'}"
+    found += f", not {', '.join(unopened)}" if opened and unopened else ""
+    if "srt" in opened:
+        return Finding(name, "ok", found)
     return Finding(
-        name, "optional", found, "only for such feeds: apt-get install ffmpeg, which relays them as udp://"
+        name, "optional", found, "only for such feeds: Debian's and Ubuntu's ffmpeg has srt and rist"
     )
 
 
-def check_capture(dev: Path = Path("/dev"), sysfs: Path = Path("/sys/class/video4linux")) -> Finding:
-    devices = sorted(dev.glob("video*"))
-    if not devices:
-        remedy = (
-            "for a live scope: plug the card in, load its driver, and give a container --device /dev/video0"
-        )
-        return Finding("capture devices", "optional", "none", remedy)
-    names = [f"{path} ({_read(sysfs / path.name / 'name').strip() or 'unnamed'})" for path in devices]
-    closed = [str(path) for path in devices if not os.access(path, os.R_OK | os.W_OK)]
-    if closed:
-        remedy = f"no permission for {', '.join(closed)}: sudo usermod -aG video $USER, then log in again"
-        return Finding("capture devices", "optional", ", ".join(names), remedy)
-    return Finding("capture devices", "ok", ", ".join(names))
+_BY_PROGRAM: Final = {"srt": "srt", "rist": "rist", "decklink": "decklink", "ndi": "libndi_newtek"}
+"""What feeds are called here -> what ffmpeg calls it."""
+
+
+def check_capture(system: str = sys.platform, machine: Machine | None = None) -> Finding:
+    """Capture devices, whether they can be opened, and whether what they offer is known."""
+    name = "capture devices"
+    listing = list_devices(system, machine)
+    if not listing.devices:
+        return Finding(name, "optional", "none", f"only for a card in this machine: {listing.explanation}")
+    found = ", ".join(f"{device.address} ({device.name})" for device in listing.devices)
+    if troubles := [device.trouble for device in listing.devices if device.trouble]:
+        return Finding(name, "optional", found, "; ".join(dict.fromkeys(troubles)))
+    return Finding(name, "ok", f"{found}; scopeline devices lists what they offer")
 
 
 # Libraries
