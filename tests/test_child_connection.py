@@ -5,7 +5,7 @@ import sys
 import threading
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from media_clips import number_in, write_clip

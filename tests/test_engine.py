@@ -33,6 +33,7 @@ from scopeline.signal_look import SignalLook
 from scopeline.signal_watch import SignalWatch
 from scopeline.wire import Message, StatusMessage
 
+Step = Pixels | BaseException | Callable[[], object]
 _GOOD_RECTUM = {"quality": (-5.0, 5.0), "organ": (0.0, 9.0, 0.0), "mes": (0.0, 0.0, 9.0, 0.0)}
 
 
@@ -309,7 +310,7 @@ def _changes(sink: CollectingSink) -> list[str]:
 
 def test_a_live_feed_that_falls_silent_is_told_stalled_and_running_again() -> None:
     sink = WeatherSink()
-    script = [*_pictures(5), lambda: sink.must_tell(Signal.STALLED), *_pictures(5)]
+    script: list[Step] = [*_pictures(5), lambda: sink.must_tell(Signal.STALLED), *_pictures(5)]
     _engine(ScriptedSource(script, stamp=time.monotonic_ns), sink, live=True).run()
 
     assert _changes(sink) == ["running", "stalled", "running"]
@@ -331,7 +332,7 @@ def test_silence_makes_what_was_published_stale() -> None:
             stale.set()
 
     sink.publish = publish  # type: ignore[method-assign]
-    script = [*_pictures(5), lambda: stale.wait(timeout=20), *_pictures(1)]
+    script: list[Step] = [*_pictures(5), lambda: stale.wait(timeout=20), *_pictures(1)]
     _engine(ScriptedSource(script, stamp=time.monotonic_ns), sink, live=True).run()
 
     assert stale.is_set()
@@ -340,7 +341,7 @@ def test_silence_makes_what_was_published_stale() -> None:
 def test_no_tag_is_published_while_the_feed_is_not_running() -> None:
     sink, notices = WeatherSink(), Notices()
     black = np.zeros((128, 160, 3), np.uint8)
-    script: list[Pixels | Callable[[], object]] = [*_pictures(40), *[black] * 20]
+    script: list[Step] = [*_pictures(40), *[black] * 20]
     _engine(
         ScriptedSource(script, fps=25.0, stamp=time.monotonic_ns), sink, notices=notices, watched=True
     ).run()
