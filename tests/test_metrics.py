@@ -267,6 +267,15 @@ def test_the_page_ends_while_a_client_says_nothing() -> None:
         page.stop()
 
 
+def test_a_page_that_is_closed_at_work_ends() -> None:
+    page = MetricsPage(ANY, lambda: b"")
+    thread = threading.Thread(target=page.work)
+    thread.start()
+    assert ask(page)[0] == 200  # it is at work
+    page.close()
+    thread.join()
+
+
 def test_a_page_that_was_stopped_before_it_worked_returns_at_once() -> None:
     with MetricsPage(ANY, bytes) as page:
         page.stop()

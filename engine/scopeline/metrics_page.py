@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import selectors
 import socket
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -46,6 +47,7 @@ class MetricsPage:
     def __init__(self, address: str, page: Callable[[], bytes]) -> None:
         host, port = _parse(address)
         self._page = page
+        self._working = threading.Lock()
         self._wake, self._waken = socket.socketpair()
         self._listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         try:
@@ -54,7 +56,7 @@ class MetricsPage:
             self._listener.listen()
             self._listener.setblocking(False)
         except OSError as error:
-            self.close()
+            self._close_sockets()
             raise SinkError(
                 f"metrics on {address}: {error.strerror}; another program has it: choose another port"
             ) from error
@@ -63,7 +65,7 @@ class MetricsPage:
 
     def work(self) -> None:
         """Answer requests until `stop`."""
-        with selectors.DefaultSelector() as selector:
+        with self._working, selectors.DefaultSelector() as selector:
             selector.register(self._wake, selectors.EVENT_READ)
             selector.register(self._listener, selectors.EVENT_READ)
             while True:
@@ -79,7 +81,13 @@ class MetricsPage:
             self._waken.send(b"\0")
 
     def close(self) -> None:
-        """Give the address back, when `work` has returned or was never started. May be called twice."""
+        """Give the address back. Ends `work` and waits for that, if it still goes on: a second Ctrl-C unwinds a run
+        whose threads nobody waited for, and one that sleeps on closed sockets would keep the process for ever."""
+        self.stop()
+        with self._working:
+            self._close_sockets()
+
+    def _close_sockets(self) -> None:
         for each in (self._listener, self._wake, self._waken):
             each.close()
 
