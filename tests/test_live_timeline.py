@@ -73,6 +73,18 @@ def test_frames_that_stay_behind_are_brought_back_to_arrival_quietly() -> None:
     assert times[-1] == pytest.approx(arrivals[-1] - arrivals[0], abs=0.1)
 
 
+def test_a_slow_reader_does_not_stretch_stream_time() -> None:
+    slow = [100.0 + 0.08 * index for index in range(100)] + [108.0 + 0.005 * index for index in range(100)]
+    times, jumps = run([*even(200, 0.0)], slow)
+    assert times == pytest.approx(even(200, 0.0))
+    assert jumps == []
+
+
+def test_stamps_that_run_at_a_quarter_of_the_speed_are_brought_back_now_and_then() -> None:
+    times, _ = run([*even(1000, 0.0, 0.01)], even(1000))
+    assert times[-1] == pytest.approx(999 * 0.04, abs=10.5)
+
+
 def test_a_feed_without_stamps_lives_by_arrival() -> None:
     times, jumps = run([None] * 50, even(50))
     assert times == pytest.approx(even(50, 0.0))

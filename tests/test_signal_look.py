@@ -204,16 +204,14 @@ def test_a_picture_burnt_out_to_the_last_pixel_repeats_and_is_not_frozen() -> No
 
 def encoded(pixels: Iterable[Pixels], *, crf: int, preset: str, tune: str | None = None) -> list[Picture]:
     """Through H.264 and back."""
-    options: dict[str, str] = {"preset": preset, "crf": str(crf), "threads": "1"}
+    options: dict[str, object] = {"preset": preset, "crf": str(crf), "threads": "1"}
     if tune is not None:
         options["tune"] = tune
     box = io.BytesIO()
     with closing(av.open(box, "w", format="mpegts")) as out:
         stream = out.add_stream("libx264", rate=FPS)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream.options = {"preset": preset, "crf": str(crf), "threads": "1"} | (
-            {"tune": tune} if tune else {}
-        )
+        stream.options = options
         for each in pixels:
             out.mux(stream.encode(av.VideoFrame.from_ndarray(each, format="rgb24")))
         out.mux(stream.encode())

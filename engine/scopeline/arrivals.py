@@ -33,6 +33,9 @@ class Arrivals:
     """Lagging: the smallest lag grows by so much from each third of the window to the next. One third holds a bunch of
     B-frames, whose last has no lag, and a step in the network's delay grows in one third only."""
     LAG_LEAST_S = 0.08
+    LAG_STEPS = 3
+    """A reader that takes twice as long and more shows in so many steps, each longer by half an interval and
+    `LAG_STEP_S`: its frames are too few for thirds. Jitter of 40 ms cannot grow by 20 three times."""
 
     def __init__(self) -> None:
         self._seq = self._captured_ns = 0
@@ -48,6 +51,7 @@ class Arrivals:
         self._quick = 0
         self._lags: deque[tuple[float, float]] = deque()
         self._usual_lag_s = 0.0
+        self._longer = 0
         self._is_lagging = False
         self._lag_rests_since_s: float | None = None
         self._told_s: dict[Incident, float] = {}
@@ -91,6 +95,7 @@ class Arrivals:
             self._notice_gap(told, captured_ns, seq - self._seq, step_s, silent)
             self._notice_burst(told, captured_ns, waited_s, step_s)
             self._learn(told, captured_ns, step_s / max(seq - self._seq, 1))
+            self._longer = self._longer + 1 if self._is_longer(waited_s - step_s) else 0
             self._notice_lag(told, captured_ns, now_s - time_s, now_s, waited_s)
         self._format = size, pixel_format
         self._seq, self._captured_ns, self._time_s = seq, captured_ns, time_s
@@ -186,12 +191,12 @@ class Arrivals:
         if not self._is_lagging and behind_s < self.LAG_LEAST_S:  # nearly always
             return
         least = self._least_lags(now_s, window_s)
-        if least is None:
-            return
-        old_s, middle_s, new_s = least
         if self._is_lagging:
-            self._end_lag(now_s, old_s, new_s)
-        elif min(middle_s - old_s, new_s - middle_s) > self.LAG_STEP_S:
+            if least is not None:
+                self._end_lag(now_s, least[0], least[2])
+        elif self._longer >= self.LAG_STEPS or (
+            least is not None and min(least[1] - least[0], least[2] - least[1]) > self.LAG_STEP_S
+        ):
             self._is_lagging, self._lag_rests_since_s = True, None
             if self._may_tell(Incident.LAGGING, captured_ns):
                 late_ms = behind_s * 1e3
@@ -200,6 +205,9 @@ class Arrivals:
                     "the sender or the network is too slow"
                 )
                 told.append(Notice(captured_ns, Incident.LAGGING, text))
+
+    def _is_longer(self, later_s: float) -> bool:
+        return self._nominal_s > 0 and later_s > max(0.5 * self._nominal_s, self.LAG_STEP_S)
 
     def _least_lags(self, now_s: float, window_s: float) -> tuple[float, float, float] | None:
         """The smallest lag in the oldest, middle and newest third of the window; None when one holds too few."""

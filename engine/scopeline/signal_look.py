@@ -203,11 +203,16 @@ class Repeats:
         return bool(live >= self.LIVE_SHARE * seen.size)
 
 
-BLACK_LIGHT = 20
-"""RGB value up to which a pixel is black; the noise of an analogue input reaches it."""
+BLACK_LIGHT = 12
+"""RGB value up to which a pixel is black; the noise of an analogue input reaches it. A simulated room with its light
+turned down has a median of 16, and shapes in it."""
+EVEN_BLACK_LIGHT, EVEN = 24, 6
+"""Nearly black and even, within so many levels: black of limited range that was taken for full (16)."""
 BLACK_SHARE = 0.985
 FLAT_SHARE = 0.85
 """A card's own screen: one colour, but for the text "no signal"."""
+DARK = 40
+"""Brightest channel of a colour that is no card's."""
 FLAT = 4
 """Levels around that colour: noise and coding."""
 
@@ -216,10 +221,9 @@ def _shown(samples: Samples, part: _Part) -> Signal | None:
     """What one picture by itself looks like."""
     light = samples.light()
     seen = light[part.rows(len(light)), part.columns(light.shape[1])]
-    black = BLACK_LIGHT if samples.full_range else 16 + BLACK_LIGHT * 219 // 255
-    if np.count_nonzero(seen <= black) >= BLACK_SHARE * seen.size:
+    if _is_black(seen, full_range=samples.full_range):
         colour = _usual_colour(samples, part)
-        if max(colour) - min(colour) <= 24 and max(colour) <= 2 * BLACK_LIGHT:
+        if max(colour) - min(colour) <= 24 and max(colour) <= DARK:
             return Signal.BLACK
     if _is_flat(light) and all(_is_flat(each) for each in samples.colours()):
         return _name_of_flat(_usual_colour(samples, _WHOLE))
@@ -228,15 +232,25 @@ def _shown(samples: Samples, part: _Part) -> Signal | None:
     return None
 
 
+def _is_black(light: Channel, *, full_range: bool) -> bool:
+    dark, even = (
+        (value if full_range else 16 + value * 219 // 255) for value in (BLACK_LIGHT, EVEN_BLACK_LIGHT)
+    )
+    most = BLACK_SHARE * light.size
+    if np.count_nonzero(light <= dark) >= most:
+        return True
+    return bool(np.count_nonzero(light <= even) >= most and _most_lie_close(light, BLACK_SHARE, EVEN))
+
+
 def _is_flat(channel: Channel) -> bool:
     """Whether nearly all samples lie close together. A few first: most pictures need no more."""
     return _most_lie_close(channel[::8, ::8], 0.7) and _most_lie_close(channel, FLAT_SHARE)
 
 
-def _most_lie_close(values: Channel, share: float) -> bool:
+def _most_lie_close(values: Channel, share: float, within: int = 2 * FLAT) -> bool:
     ordered = np.sort(values, axis=None)
     count = int(share * len(ordered))
-    return bool((ordered[count:] - ordered[: len(ordered) - count]).min() <= 2 * FLAT)
+    return bool((ordered[count:] - ordered[: len(ordered) - count]).min() <= within)
 
 
 def _usual_colour(samples: Samples, part: _Part) -> tuple[int, int, int]:
@@ -258,7 +272,7 @@ def _usual_colour(samples: Samples, part: _Part) -> tuple[int, int, int]:
 
 def _name_of_flat(colour: tuple[int, int, int]) -> Signal | None:
     red, green, blue = colour
-    if max(colour) <= 2 * BLACK_LIGHT:  # dark, and not wholly black
+    if max(colour) <= DARK:  # dark, and not wholly black
         return None
     if min(colour) > 200:  # overexposed
         return None

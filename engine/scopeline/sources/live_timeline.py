@@ -5,8 +5,12 @@ from __future__ import annotations
 AGREE_S = 0.5
 """A stamp's step that differs by more from the step of arrival is a jump. Network feeds bunch frames by less."""
 
-_CATCH_UP_S = 2.0
-"""So long may frames lag behind arrival by more than `AGREE_S`: what waited in a buffer is back in time by then."""
+_STEADY_S, _STEADY_WITHIN_S = 2.0, 0.2
+"""Frames that lag by more than `AGREE_S`, and by the same for so long, will not catch up. A lag that grows or shrinks
+is a slow reader's or a buffer's that empties: those frames come with the stamps they were made with."""
+
+_MOST_LAG_S = 10.0
+"""No buffer holds more: a longer lag is one of the stamps."""
 
 _TOLD_EVERY_S = 5.0
 """A feed whose stamps jump all the time says so once in so many seconds."""
@@ -32,6 +36,7 @@ class LiveTimeline:
         self._captured_s: float | None = None
         self._time_s = 0.0
         self._least_lag_s = 0.0
+        self._behind_s = 0.0
         self._behind_since_s: float | None = None
         self._told_s = float("-inf")
 
@@ -91,9 +96,9 @@ class LiveTimeline:
         if behind_s <= AGREE_S:
             self._behind_since_s = None
             return time_s
-        if self._behind_since_s is None:
-            self._behind_since_s = captured_s
-        if captured_s - self._behind_since_s < _CATCH_UP_S:
+        if self._behind_since_s is None or abs(behind_s - self._behind_s) > _STEADY_WITHIN_S:
+            self._behind_since_s, self._behind_s = captured_s, behind_s
+        if captured_s - self._behind_since_s < _STEADY_S and behind_s < _MOST_LAG_S:
             return time_s
         self._behind_since_s = None
         if self._offset_s is not None:
