@@ -7,7 +7,6 @@ published and nothing else: no pixels, and no clock time unless the messages hav
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 from collections import deque
@@ -17,13 +16,13 @@ from typing import Final
 import msgspec
 
 from scopeline.errors import ConfigError
+from scopeline.journal_file import FOLDER_MODE, JournalFile, sync_folder
 from scopeline.journal_files import file_name, session_folders
 from scopeline.journal_index import JournalIndex, Place
 from scopeline.journal_record import (
     DROPPED,
     GAP,
     HEADER,
-    LIMIT_BYTES,
     START,
     Dropped,
     Gap,
@@ -38,10 +37,6 @@ SEGMENT_BYTES: Final = 64 * 2**20
 KEEP_BYTES: Final = 8 * 2**30
 """All sessions in the folder together: 24 hours of two heads at 60 frames/s."""
 
-_FOLDER_MODE: Final = 0o750
-_FILE_MODE: Final = 0o640
-"""Owner writes, group reads: results of procedures are nobody else's business."""
-_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
 _UNSYNCED_MOST: Final = 4
 
 
@@ -82,21 +77,18 @@ class Journal:
         """Messages that were written."""
         self._version, self._segment_bytes, self._keep_bytes = version, segment_bytes, keep_bytes
         self._lock = threading.Lock()
-        """For `_descriptor` and `_unsynced`, which two threads look at."""
-        self._descriptor: int | None = None
-        self._unsynced: list[int] = []
+        """For `_file` and `_unsynced`, which two threads look at."""
+        self._file: JournalFile | None = None
+        self._unsynced: list[JournalFile] = []
         """Files that ended and may not be on the disk yet."""
         self._folders_changed = False
         self._number = 0
-        self._size = 0
         self._lines = 0
         self._link = START
         self._next: dict[str, int] = {}
         self._missing: dict[str, tuple[int, int]] = {}
         self._missing_records = 0
         self._reason = ""
-        self._begin_anew = False
-        """The file cannot be gone on with: it was removed, or ends in a part of a line that would not go away."""
         self._dropped: deque[Dropped] = deque()
         """What the next record is to be preceded by; filled by `make_room`."""
         self._dropped_files = 0
@@ -146,9 +138,10 @@ class Journal:
             OSError: the disk did not take it.
         """
         with self._lock:
-            waiting, self._unsynced = self._unsynced, []
-            if self._descriptor is not None:
-                waiting.append(os.dup(self._descriptor))
+            ended, self._unsynced = self._unsynced, []
+            waiting = [each.descriptor for each in ended]
+            if self._file is not None:
+                waiting.append(os.dup(self._file.descriptor))
             folders_changed, self._folders_changed = self._folders_changed, False
         error: OSError | None = None
         for descriptor in waiting:
@@ -159,8 +152,7 @@ class Journal:
             finally:
                 os.close(descriptor)
         if folders_changed and self.session is not None:
-            _sync_folder(self.folder / self.session)
-            _sync_folder(self.folder)
+            self._sync_folders(self.folder / self.session, self.folder)
         if error is not None:
             raise error
 
@@ -220,33 +212,33 @@ class Journal:
         self._closed = True
         try:
             if self._missing or self._dropped:
-                if self._needs_a_file:
-                    self._begin_file()
-                self._write_lines([])
+                self._write_lines(self._file_for(0), [])
             self.sync()
         finally:
             self._retire()
             with self._lock:
-                for descriptor in self._unsynced:
-                    os.close(descriptor)
+                for file in self._unsynced:
+                    file.close()
                 self._unsynced = []
 
-    @property
-    def _needs_a_file(self) -> bool:
-        return self._descriptor is None or self._begin_anew
+    def _sync_folders(self, *folders: Path) -> None:
+        try:
+            for folder in folders:
+                sync_folder(folder)
+        except OSError:
+            with self._lock:
+                self._folders_changed = True
+            raise
 
     def _write(self, topic: str, seq: int, payload: bytes) -> None:
         kind = topic.encode()
-        if self._needs_a_file or self._size + line_bytes(kind, payload) > self._segment_bytes:
-            self._begin_file()
-        offset = self._write_lines([(kind, payload)])
+        offset = self._write_lines(self._file_for(line_bytes(kind, payload)), [(kind, payload)])
         self._next[topic] = seq + 1
         self.records += 1
         self.index.note(topic, seq, Place(self._number, offset))
 
-    def _write_lines(self, news: list[tuple[bytes, bytes]]) -> int:
+    def _write_lines(self, file: JournalFile, news: list[tuple[bytes, bytes]]) -> int:
         """Append records, with what is to be told before them, in one write; the offset of the last."""
-        assert self._descriptor is not None
         dropped = self._dropped.copy()
         told = [(DROPPED, msgspec.json.encode(each)) for each in dropped]
         if self._missing:
@@ -256,21 +248,21 @@ class Journal:
         for kind, payload in [*told, *news]:
             link = link_after(link, kind, payload)
             lines.append(line_of(link, kind, payload))
-        if os.fstat(self._descriptor).st_nlink == 0:
-            self._begin_anew = True
-            raise OSError(errno.ENOENT, "the journal's file was removed")
-        self._size = self._append_whole(self._descriptor, b"".join(lines), self._size)
+        file.append(b"".join(lines))
         self._link, self._lines = link, self._lines + len(lines)
         self._missing, self._missing_records = {}, 0
         for _ in dropped:
             self._dropped.popleft()
-        return self._size - len(lines[-1])
+        return file.size - len(lines[-1])
 
-    def _begin_file(self) -> None:
-        """Go on in the next file; nothing has changed when this fails."""
+    def _file_for(self, more_bytes: int) -> JournalFile:
+        """The present file, or the next one where that cannot take so much more; nothing has changed on failure."""
+        file = self._file
+        if file is not None and not file.spoiled and file.size + more_bytes <= self._segment_bytes:
+            return file
         assert self.session is not None
         folder = self.folder / self.session
-        folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         header = Header(
             session=self.session,
             version=self._version,
@@ -283,54 +275,25 @@ class Journal:
         payload = msgspec.json.encode(header)
         link = link_after(self._link, HEADER, payload)
         path = folder / file_name(self._number + 1)
-        descriptor = os.open(path, _FLAGS, _FILE_MODE)
+        file = JournalFile(path)
         try:
-            size = self._append_whole(descriptor, line_of(link, HEADER, payload), 0)
+            file.append(line_of(link, HEADER, payload))
         except OSError:
-            os.close(descriptor)
+            file.close()
             path.unlink(missing_ok=True)
             raise
-        self._retire(descriptor)
-        self._number, self._size, self._link, self._lines = self._number + 1, size, link, self._lines + 1
-        self._begin_anew, self._crowded = False, True
+        self._retire(file)
+        self._number, self._link, self._lines = self._number + 1, link, self._lines + 1
+        self._crowded = True
         self.index.begin_file()
+        return file
 
-    def _append_whole(self, descriptor: int, content: bytes, size: int) -> int:
-        """One write; what it leaves of a part is taken back. The file's new size."""
-        if len(content) > LIMIT_BYTES:
-            raise OSError(errno.EFBIG, f"a record of {len(content)} bytes is longer than readers take")
-        try:
-            written = os.write(descriptor, content)
-            if written != len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            try:
-                os.ftruncate(descriptor, size)
-            except OSError:
-                self._begin_anew = True
-            raise
-        return size + written
-
-    def _retire(self, successor: int | None = None) -> None:
+    def _retire(self, successor: JournalFile | None = None) -> None:
         """Put another file in the place of the present one, which `sync` closes when the disk has it."""
         with self._lock:
-            before, self._descriptor = self._descriptor, successor
+            before, self._file = self._file, successor
             if before is not None:
                 self._unsynced.append(before)
             self._folders_changed |= successor is not None
             while len(self._unsynced) > _UNSYNCED_MOST:  # nobody syncs; do not run out of descriptors
-                os.close(self._unsynced.pop(0))
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, where the system can (not on Windows)."""
-    if os.name != "posix":
-        return
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
-        return  # removed; the next record finds out
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+                self._unsynced.pop(0).close()
