@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -19,6 +21,7 @@ from scopeline.notices import Signal
 from scopeline.sinks.metrics import MetricsSink
 
 ANY = "127.0.0.1:0"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def metrics(**changes: object) -> Metrics:
@@ -322,3 +325,15 @@ def test_adding_messages_while_the_page_is_read_loses_none() -> None:
     thread.join()
     assert seen == sorted(seen)
     assert read(told.page())["scopeline_latency_seconds_count", ("conclude",)] == 2000
+
+
+def test_every_metric_that_the_documentation_names_is_on_the_page() -> None:
+    script, told = Script(), metrics(waiting=lambda: {"live": 0})
+    told.add(script.frame(ledger=script.ledger(lost={"late": 1}, damaged={"damaged packet": 1})))
+    told.set_subscribers(1)
+    page = told.page().decode()
+    named = re.findall(
+        r"\b(?:scopeline|process)_[a-z_]+", (DOCS / "always-on.md").read_text(encoding="utf-8")
+    )
+    assert len(set(named)) > 20
+    assert [name for name in named if name not in page] == []
