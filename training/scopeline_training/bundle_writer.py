@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from scopeline.bundle import SCHEMA, Bundle, Description, Head, Input, Training, write_bundle
 from scopeline.bundle import Network as NetworkFile
 from scopeline_training.export import OPSET, export_onnx
@@ -38,10 +40,19 @@ def save_network(
     card: str,
 ) -> Bundle:
     """Writes model.onnx, bundle.toml and card.md, and reads them back as the engine does."""
+    return save_described(folder, network, _description(recipe, temperatures, provenance), card=card)
+
+
+def save_described(folder: Path, network: nn.Module, description: Description, *, card: str) -> Bundle:
+    """Writes any network that sees one picture as a bundle that is described already, and reads it back.
+
+    Raises:
+        ValueError: ONNX Runtime's answers differ from torch's.
+        BundleError: the description makes no sense.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    model = folder / "model.onnx"
-    export_onnx(network, model, size=recipe.input.size)
-    description = _description(recipe, temperatures, provenance)
+    model = folder / description.network.file
+    export_onnx(network, model, size=(description.input.height, description.input.width))
     return write_bundle(folder, description, network=model.read_bytes(), card=card)
 
 

@@ -7,64 +7,93 @@ below 18.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-
-from scopeline_training.network import Network
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 OPSET = 17
 PARITY = 1e-4
-"""Largest difference of any logit between torch and ONNX Runtime."""
+"""Largest difference between torch and ONNX Runtime, of any logit of a label, of any probability of a mask's pixel."""
+PIXELS = ("pixels",)
+"""Names of the inputs of a network that sees one picture."""
 
 
-def export_onnx(network: Network, path: Path, *, size: int) -> None:
-    """Writes the network to `path`: input `pixels` (batch, size, size, 3) uint8, one output per head.
+def export_onnx(
+    network: nn.Module, path: Path, *, size: int | tuple[int, int], inputs: Sequence[str] = PIXELS
+) -> None:
+    """Writes the network to `path`: per input (batch, H, W, 3) uint8, one output per head, any batch.
+
+    Args:
+        network: Gives a dict of tensors in evaluation mode, which it is put into.
+        path: Of the ONNX file.
+        size: Height and width in pixels, one number if they are alike.
+        inputs: Names of the pictures it sees, two of a dual-input network.
 
     Raises:
-        ValueError: ONNX Runtime's logits differ from torch's.
+        ValueError: ONNX Runtime's answers differ from torch's.
     """
     network = network.eval()
-    names = list(network.heads)
-    sample = torch.zeros(1, size, size, 3, dtype=torch.uint8)
+    samples = _pictures(1, size, inputs)
+    with torch.inference_mode():
+        names = list(network(*samples))
     with warnings.catch_warnings():
         # The older exporter is used on purpose and announces its retirement.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _Answers(network).eval(), (sample,), str(path), dynamo=False, opset_version=OPSET,
-            input_names=["pixels"], output_names=names,
-            dynamic_axes={"pixels": {0: "batch"}, **{name: {0: "batch"} for name in names}},
+            _Answers(network).eval(), samples, str(path), dynamo=False, opset_version=OPSET,
+            input_names=list(inputs), output_names=names,
+            dynamic_axes={name: {0: "batch"} for name in (*inputs, *names)},
         )  # fmt: skip
     onnx.checker.check_model(onnx.load(str(path)), full_check=True)
-    difference = parity(network, path, size=size)
+    difference = parity(network, path, size=size, inputs=inputs)
     if difference > PARITY:
-        raise ValueError(f"{path}: logits should equal torch's to {PARITY}, differ by {difference:.2g}")
+        raise ValueError(f"{path}: answers should equal torch's to {PARITY}, differ by {difference:.2g}")
 
 
-def parity(network: Network, path: Path, *, size: int) -> float:
-    """Largest difference of any logit between torch and ONNX Runtime, over batches of 1, 3 and 8."""
+def parity(
+    network: nn.Module, path: Path, *, size: int | tuple[int, int], inputs: Sequence[str] = PIXELS
+) -> float:
+    """Largest difference of any answer between torch and ONNX Runtime, over batches of 1, 3 and 8 of noise.
+
+    Of a mask the probabilities are compared: its logits have no bound, and far from 0 they mean nothing.
+    """
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    rng = np.random.default_rng(0)
     worst = 0.0
     for batch in (1, 3, 8):
-        pixels = rng.integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
+        pictures = _pictures(batch, size, inputs)
         with torch.inference_mode():
-            wanted = network(torch.from_numpy(pixels))
-        found = session.run(list(wanted), {"pixels": pixels})
-        for name, logits in zip(wanted, found, strict=True):
-            worst = max(worst, float(np.abs(wanted[name].numpy() - logits).max()))
+            wanted = network(*pictures)
+        feed = {name: each.numpy() for name, each in zip(inputs, pictures, strict=True)}
+        found = session.run(list(wanted), feed)
+        for name, answer in zip(wanted, found, strict=True):
+            worst = max(worst, float(np.abs(_comparable(wanted[name].numpy()) - _comparable(answer)).max()))
     return worst
 
 
-class _Answers(torch.nn.Module):
+def _pictures(batch: int, size: int | tuple[int, int], inputs: Sequence[str]) -> tuple[Tensor, ...]:
+    height, width = (size, size) if isinstance(size, int) else size
+    rng = np.random.default_rng(batch)
+    shape = (batch, height, width, 3)
+    return tuple(torch.from_numpy(rng.integers(0, 256, shape, dtype=np.uint8)) for _ in inputs)
+
+
+def _comparable(answer: NDArray[np.float32]) -> NDArray[np.float64]:
+    wide = answer.astype(np.float64)
+    return 1 / (1 + np.exp(-wide)) if answer.ndim == 4 else wide
+
+
+class _Answers(nn.Module):
     """The network with its heads as a tuple, which the exporter names in order."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(self.network(pixels).values())
+    def forward(self, *pictures: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.network(*pictures).values())

@@ -12,10 +12,10 @@ Normalisation = Literal["imagenet", "unit", "sample_std", "data"]
 HeadRole = Literal["quality", "location", "grade", "finding", "mask"]
 """As in a bundle: `mask` is one logit per pixel, every other role is one logit per label."""
 
-Loss = Literal["cross_entropy", "cdw_ce", "corn", "regression", "bce_dice"]
-"""`cdw_ce`, `corn` and `regression` are for ordered labels (`scopeline_training.ordinal`), `bce_dice` for masks
-(`scopeline_training.mask_losses`). It also decides the form of the head; whichever it is, the head gives one logit
-per label."""
+Loss = Literal["cross_entropy", "cdw_ce", "corn", "regression", "bce", "bce_dice"]
+"""`cdw_ce`, `corn` and `regression` are for ordered labels (`scopeline_training.ordinal`), `bce` and `bce_dice` for
+masks (`scopeline_training.mask_losses`). It also decides the form of the head; whichever it is, the
+head gives one logit per label."""
 
 
 class NetworkPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
