@@ -35,3 +35,17 @@ def evaluate_smoothing() -> None:
 
     if not smoothing_suite.main():
         raise typer.Exit(1)
+
+
+def evaluate_signal(
+    scenarios: Annotated[int, typer.Option(help="Seeded scenarios of two faults each.", min=1)] = 200,
+    pipeline: Annotated[
+        Path, typer.Option("--pipeline", "-p", help="Set-up of the engines that live through them.")
+    ] = Path("demo"),
+    out: Annotated[Path | None, typer.Option(help="Write the figures here, as JSON.")] = None,
+) -> None:
+    """Faults of a feed: each named rightly and in half a second, no false alarm, no run that ends by one."""
+    from scopeline_calibration import signal_suite
+
+    if not signal_suite.main(scenarios=scenarios, pipeline=pipeline, out=out):
+        raise typer.Exit(1)

@@ -63,6 +63,8 @@ WANTED: Mapping[str, str] = {
 }
 """By kind of fault, what it shall be called."""
 
+_STATES = frozenset(Signal)
+
 _ALWAYS_ALLOWED: Mapping[str, tuple[str, ...]] = {"damage": (Incident.FRAMES_MISSING,)}
 """What a fault brings with it: a packet that cannot be decoded is a frame that is missing."""
 
@@ -263,7 +265,7 @@ def _finding(seed: int, fault: Fault, of_it: Sequence[Told], told: Sequence[Told
     names = [each.what for each in of_it if each.what not in also_fine or each.what == wanted]
     rightly = next((each.at_s - fault.at_s for each in of_it if each.what == wanted), None)
     recovered_s: float | None = 0.0
-    if isinstance(of_it[0].what if of_it else None, Signal):
+    if of_it and of_it[0].what in _STATES:
         # Without the pictures that are still to come, a state is left with the first one after the fault.
         again = [each.at_s for each in told if each.what == Signal.RUNNING and each.at_s >= of_it[0].at_s]
         recovered_s = max(again[0] - fault.end_s, 0.0) if again else None
@@ -421,13 +423,13 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
-def main(*, scenarios: int = 200, pipeline: Path | None = Path("demo"), out: Path | None = None) -> bool:
+def main(*, scenarios: int, pipeline: Path, out: Path | None = None) -> bool:
     """Measure, print, write, and say whether every required figure is reached."""
     with Progress(transient=True) as progress:
         task = progress.add_task("playing faults", total=scenarios)
         figures = run(
             scenarios=scenarios,
-            pipeline=load_pipeline(pipeline) if pipeline is not None else None,
+            pipeline=load_pipeline(pipeline),
             done=lambda: progress.advance(task),
         )
     console = Console()
