@@ -54,7 +54,7 @@ class Numbered:
         for index in range(self._count):
             if self.is_closed:
                 return
-            pixels = np.full((32, 48, 3), 20 + index, np.uint8)
+            pixels = np.full((32, 48, 3), 20 + index % 200, np.uint8)
             yield Frame(index, 77, index / FPS, picture_as_from_card(pixels))
 
     def close(self) -> None:
