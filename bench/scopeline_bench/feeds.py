@@ -104,6 +104,7 @@ def measure_feed(
     """
     with watched_feed(kind, size, pipeline) as feed:
         _listen(feed.engine, warm_up_s + seconds, kind, progress)
+        complaint = feed.sender.complaints()  # later it complains that its reader went
         report = feed.engine.finish()
         feed.sender.kill()
         made, captured, heard = feed.sender.made(), feed.engine.captured(), feed.engine.heard
@@ -118,7 +119,7 @@ def measure_feed(
             report=report,
             changes=feed.engine.changes,
             tap_ms=times(captured[:, 3] / 1e6),
-            sender_complaint=feed.sender.complaints(),
+            sender_complaint=complaint,
             load=load(),
         )
 
@@ -171,7 +172,7 @@ def _count_table(runs: Sequence[FeedRun]) -> Rows:
         rows.append(
             (
                 run.kind,
-                *map(str, (counts.made, counts.captured, ledger.published)),
+                *map(str, (counts.made, counts.left_out, counts.captured, ledger.published)),
                 lost,
                 *map(str, (counts.never_captured, counts.repeated, counts.unreadable)),
                 str(sum(ledger.damaged.values())),
@@ -183,8 +184,8 @@ def _count_table(runs: Sequence[FeedRun]) -> Rows:
     return Rows(
         title="pictures, over the whole run",
         columns=(
-            *("feed", "made", "captured", "published", "lost", "never captured", "repeated", "unreadable"),
-            *("damaged", "judged", "ledger", "changes told"),
+            *("feed", "made", "left out by the sender", "captured", "published", "lost", "never captured"),
+            *("repeated", "unreadable", "damaged", "judged", "ledger", "changes told"),
         ),
         rows=tuple(rows),
     )

@@ -64,6 +64,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Where the pictures are that were made from the first captured one to the last."""
 
     made: int
+    left_out: int
+    """Places in time at which none was made, because the sender still took the one before."""
     captured: int
     """Frames; a picture that came twice counts twice."""
     unreadable: int
@@ -108,12 +110,13 @@ def _looked_up(keys: Column, rows: Rows64) -> tuple[Column, NDArray[np.bool_]]:
 
 
 def account(made: Rows64, captured: Rows64, heard: Rows64) -> Account:
-    """Count; the arguments are those of `journeys`."""
+    """Count over one life of the sender; the arguments are those of `journeys`."""
     numbers = captured[:, 1][captured[:, 1] >= 0]
     sent = made[:, 0]
     within = sent[(sent >= numbers.min()) & (sent <= numbers.max())] if len(numbers) else sent[:0]
     return Account(
         made=len(within),
+        left_out=int(within[-1] - within[0]) + 1 - len(within) if len(within) else 0,
         captured=len(captured),
         unreadable=int((captured[:, 1] < 0).sum()),
         repeated=len(numbers) - len(np.unique(numbers)),

@@ -234,6 +234,7 @@ def _notes(soak: Soak, machine: Machine) -> list[str]:
         notes.append(
             f"ledger {'balances' if soak.report.balances else 'DOES NOT BALANCE'}: captured {ledger.captured}, "
             f"published {ledger.published}, lost {ledger.lost}, damaged {ledger.damaged}; made {soak.account.made}, "
+            f"left out by the sender {soak.account.left_out}, "
             f"never captured {soak.account.never_captured}, received {soak.account.received}, judged "
             f"{soak.account.judged}; not judged: {soak.reasons}."
         )
