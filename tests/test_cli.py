@@ -96,15 +96,31 @@ def test_live_replays_a_recording_and_ends_with_its_ledger(call: _Call, tmp_path
 
     film = tmp_path / "short.mp4"
     render_video(simulate_procedure(seed=3, duration_s=2, fps=10, width=320, height=240), film)
-    code, out, _ = call("live", film, "--pipeline", write_tiny_pipeline(tmp_path))
+    free = "tcp://127.0.0.1:*"
+    code, out, _ = call(
+        "live", film, "--pipeline", write_tiny_pipeline(tmp_path),
+        "--control", free, "--replay", free, "--journal", tmp_path / "journal",
+    )  # fmt: skip
     assert code == 0
     assert "20 frames captured = " in out
 
 
-def test_a_card_is_told_to_be_the_next_step_and_not_a_missing_file(call: _Call) -> None:
-    code, _, err = call("live", "/dev/video0", "--pipeline", "demo")
-    assert code == 2
-    assert "not supported yet" in err
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["sctp://10.0.0.7:1"], "check the spelling"),
+        (["raw:-"], "--size WIDTHxHEIGHT"),
+        (["video.mp4", "--rate", "30"], "leave it out"),
+        (["/dev/video0", "--size", "large"], "1920x1080"),
+        (["synthetic", "--publish", "tcp://0.0.0.0:5557"], "scopeline keys"),
+    ],
+)
+def test_a_feed_that_cannot_be_is_told_at_once_with_what_is_wanted(
+    call: _Call, words: list[str], wanted: str
+) -> None:
+    code, _, err = call("live", *words, "--pipeline", "demo", "--no-journal", "--control", "tcp://127.0.0.1:*")
+    assert code in (1, 2)
+    assert wanted in err
 
 
 def test_a_set_up_that_cannot_work_is_told_once_before_any_recording(call: _Call, tmp_path: Path) -> None:
