@@ -112,19 +112,21 @@ def main(
     console, machine = Console(), this_machine()
     runs: list[ChurnRun] = []
     failed: dict[str, str] = {}
-    with progress_bar(console) as progress:
-        for kind in kinds:
-            try:
-                runs.append(
-                    measure_churn(
-                        kind, deaths=deaths, seed=seed, size=size, pipeline=pipeline, progress=progress
+    try:
+        with progress_bar(console) as progress:
+            for kind in kinds:
+                try:
+                    runs.append(
+                        measure_churn(
+                            kind, deaths=deaths, seed=seed, size=size, pipeline=pipeline, progress=progress
+                        )
                     )
-                )
-            except ScopelineError as error:
-                failed[kind] = str(error)
-    tables = [_recovery_table(runs), _latency_table(runs), _weight_table(runs)]
-    notes = _notes(runs, failed, size, machine)
-    publish("churn", console, out, machine, tables, notes, {"runs": runs, "failed": failed})
+                except ScopelineError as error:
+                    failed[kind] = str(error)
+    finally:  # a Ctrl-C keeps the feeds that were measured
+        tables = [_recovery_table(runs), _latency_table(runs), _weight_table(runs)]
+        notes = _notes(runs, failed, size, machine)
+        publish("churn", console, out, machine, tables, notes, {"runs": runs, "failed": failed})
     return not failed and all(run.is_right for run in runs)
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from scopeline.errors import ScopelineError
+from scopeline.notices import Signal
 from scopeline_bench.engine_process import Change, EngineProcess
 from scopeline_bench.journeys import Account, Times, account, times
 from scopeline_bench.machine import Machine, load, this_machine
@@ -64,27 +65,21 @@ def main(
     console, machine = Console(), this_machine()
     runs: list[FeedRun] = []
     missing: list[Missing] = []
-    with progress_bar(console) as progress:
-        task = progress.add_task("feeds", total=len(kinds))
-        for kind in kinds:
-            try:
-                runs.append(
-                    measure_feed(kind, seconds=seconds, size=size, pipeline=pipeline, progress=progress)
-                )
-            except ScopelineError as error:
-                missing.append(Missing(kind=kind, why=str(error)))
-                console.print(f"{kind}: {error}", style="red", markup=False)
-            progress.advance(task)
-    tables = [_time_table(runs), _leg_table(runs), _count_table(runs)]
-    publish(
-        "feeds",
-        console,
-        out,
-        machine,
-        tables,
-        _notes(runs, missing, machine),
-        {"runs": runs, "missing": missing},
-    )
+    try:
+        with progress_bar(console) as progress:
+            task = progress.add_task("feeds", total=len(kinds))
+            for kind in kinds:
+                try:
+                    runs.append(
+                        measure_feed(kind, seconds=seconds, size=size, pipeline=pipeline, progress=progress)
+                    )
+                except ScopelineError as error:
+                    missing.append(Missing(kind=kind, why=str(error)))
+                progress.advance(task)
+    finally:  # a Ctrl-C keeps the feeds that were measured
+        tables = [_time_table(runs), _leg_table(runs), _ledger_table(runs), _picture_table(runs)]
+        notes = _notes(runs, missing, machine)
+        publish("feeds", console, out, machine, tables, notes, {"runs": runs, "missing": missing})
     return not missing and all(run.is_right for run in runs)
 
 
@@ -148,44 +143,64 @@ def _time_table(runs: Sequence[FeedRun]) -> Rows:
             )
         )
     return Rows(
-        title="picture made to result received, and the engine's part of it, ms",
-        columns=("feed", "p50", "p95", "p99", "max", "captured to received p50", "p99", "pictures"),
+        title="picture made to result received; engine: captured to received; ms",
+        columns=("feed", "p50", "p95", "p99", "max", "engine p50", "p99", "pictures"),
         rows=tuple(rows),
     )
 
 
 def _leg_table(runs: Sequence[FeedRun]) -> Rows:
     names = ("made to captured", "captured to published", "published to received")
-    rows = [(run.kind, *(str(run.legs[name]) for name in names)) for run in runs]
+    rows = [
+        (run.kind, *(f"{run.legs[name].p50:.1f} / {run.legs[name].p99:.1f}" for name in names))
+        for run in runs
+    ]
     return Rows(
-        title="where the time goes: p50 / p95 / p99 / max, ms (encoder, network and decoder; engine; bus)",
+        title="where the time goes, p50 / p99, ms: encoder, network and decoder; engine; bus",
         columns=("feed", *names),
         rows=tuple(rows),
     )
 
 
-def _count_table(runs: Sequence[FeedRun]) -> Rows:
+def _ledger_table(runs: Sequence[FeedRun]) -> Rows:
     rows = []
     for run in runs:
-        ledger, counts = run.report.ledger, run.account
+        ledger = run.report.ledger
         lost = ", ".join(f"{reason} {count}" for reason, count in ledger.lost.items()) or "0"
-        rows.append(
-            (
-                run.kind,
-                *map(str, (counts.made, counts.left_out, counts.captured, ledger.published)),
-                lost,
-                *map(str, (counts.never_captured, counts.repeated, counts.unreadable)),
-                str(sum(ledger.damaged.values())),
-                f"{counts.judged}",
-                "balances" if run.report.balances else "DOES NOT BALANCE",
-                f"{len(run.changes)}",
-            )
-        )
+        balance = "balances" if run.report.balances else "DOES NOT BALANCE"
+        counts = (ledger.captured, ledger.published, run.account.received, run.account.judged)
+        rows.append((run.kind, *map(str, counts), lost, str(sum(ledger.damaged.values())), balance))
     return Rows(
-        title="pictures, over the whole run",
+        title="the engine's ledger, whole run",
+        columns=("feed", "captured", "published", "received", "judged", "lost", "damaged", "ledger"),
+        rows=tuple(rows),
+    )
+
+
+def _picture_table(runs: Sequence[FeedRun]) -> Rows:
+    rows = []
+    for run in runs:
+        counts = run.account
+        told = sum(change.what != Signal.RUNNING for change in run.changes)
+        values = (
+            counts.made,
+            counts.left_out,
+            counts.never_captured,
+            counts.repeated,
+            counts.unreadable,
+            told,
+        )
+        rows.append((run.kind, *map(str, values)))
+    return Rows(
+        title="pictures from the first captured one to the last",
         columns=(
-            *("feed", "made", "left out by the sender", "captured", "published", "lost", "never captured"),
-            *("repeated", "unreadable", "damaged", "judged", "ledger", "changes told"),
+            "feed",
+            "made",
+            "sender too slow",
+            "never captured",
+            "repeated",
+            "unreadable",
+            "troubles told",
         ),
         rows=tuple(rows),
     )
