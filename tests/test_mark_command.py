@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 import time
@@ -164,3 +165,24 @@ def test_a_key_that_is_not_there_is_wrong_configuration(
 ) -> None:
     assert mark("rectum", "--key", tmp_path / "none.secret.toml")[0] == 2
     assert mark("rectum", "--server", "engine.public.toml")[0] == 2
+
+
+EXAMPLE = Path(__file__).parents[1] / "docs/examples/pedal.py"
+
+
+def test_the_example_on_the_page_sets_a_mark_with_pyzmq_alone() -> None:
+    marks = LiveMarks()
+    with listening(marks) as address:
+        words = [sys.executable, "-W", "error", str(EXAMPLE)]
+        subprocess.run([*words, "segment", "sigmoid", address], check=True, timeout=PATIENCE_S)
+        refused = subprocess.run(
+            [*words, "segment", "nowhere", address], capture_output=True, text=True, timeout=PATIENCE_S
+        )
+    assert refused.returncode == 1
+    assert "rectum, sigmoid" in refused.stderr
+    assert [(heard.kind, heard.label) for heard in marks.rest(0.0, 0)] == [("segment", "sigmoid")]
+
+
+def test_the_page_shows_the_example_as_it_is() -> None:
+    page = EXAMPLE.parents[1] / "operator.md"
+    assert f"```python\n{EXAMPLE.read_text('utf-8')}```" in page.read_text("utf-8")

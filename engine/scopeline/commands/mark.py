@@ -40,7 +40,7 @@ def mark(
     """
     asked: dict[MarkKind, bool] = {"biopsy": biopsy, "freeze": freeze, "ignore": ignore, "end": end}
     keys = keys_from(key, server)
-    console = Console()
+    console = Console(soft_wrap=True)
     if check:
         there = pedal.status(connect, keys=keys, timeout_s=timeout_s)
         console.print(
