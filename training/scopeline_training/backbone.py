@@ -16,7 +16,8 @@ class Features(NamedTuple):
     pooled: Tensor
     """(N, `Backbone.features`), over the whole picture."""
     fine: Tensor | None = None
-    """(N, `Backbone.fine_features`, H, W), of backbones that can answer per pixel."""
+    """(N, `Backbone.fine_features`, H / step, W / step) with `Backbone.fine_step`, of backbones that can answer per
+    pixel."""
     early: Tensor | None = None
     """(N, `Backbone.early_features`, h, w) for the auxiliary answer of Inception v3, while training."""
 
@@ -28,6 +29,8 @@ class Backbone(nn.Module):
     """Width of the pooled features."""
     fine_features: int = 0
     """Channels per pixel, 0 of a backbone that cannot answer per pixel."""
+    fine_step: int = 1
+    """Pixels of the picture per pixel of the fine features, each way."""
     early_features: int = 0
     """Channels of the early features, 0 where there are none."""
     trunk: nn.Module

@@ -27,7 +27,7 @@ class SmallBackbone(Backbone):
 
 
 class SmallUNet(Backbone):
-    """The small backbone with a decoder of the same blocks; its answer is half as fine as the picture, then doubled."""
+    """The small backbone with a decoder of the same blocks; half as fine as the picture."""
 
     multiple: ClassVar[int] = 32
     SKIPS: ClassVar[tuple[int, ...]] = (2, 3, 5, 8)
@@ -38,7 +38,8 @@ class SmallUNet(Backbone):
     def __init__(self) -> None:
         super().__init__()
         self.trunk = Network({}).backbone
-        self.features, self.fine_features = STAGES[-1][0], self.DECODER[-1]
+        self.features = STAGES[-1][0]
+        self.fine_features, self.fine_step = self.DECODER[-1], 2
         skips = [STAGES[max(0, number - 2)][0] for number in self.SKIPS][::-1]
         deep = (self.features, *self.DECODER[:-1])
         self.joins = nn.ModuleList(
@@ -56,4 +57,4 @@ class SmallUNet(Backbone):
         pooled = x.mean(dim=(2, 3))
         for join in self.joins:
             x = join(torch.cat([interpolate(x, scale_factor=2.0), skips.pop()], dim=1))
-        return Features(pooled, fine=interpolate(x, scale_factor=2.0))
+        return Features(pooled, fine=x)

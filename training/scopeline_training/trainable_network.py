@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from scopeline.errors import ConfigError
 from scopeline_training.backbone import Backbone
@@ -60,6 +61,26 @@ class DenseAnswer(nn.Module):
         return logits
 
 
+class MaskAnswer(nn.Module):
+    """(N, C, H / step, W / step) features -> (N, 1, H, W) logits.
+
+    Args:
+        features: C.
+        step: 1, or more for an answer that is scaled up to the picture.
+    """
+
+    def __init__(self, features: int, step: int) -> None:
+        super().__init__()
+        self.answer = nn.Conv2d(features, 1, 1)
+        self.step = step
+
+    def forward(self, fine: Tensor) -> Tensor:
+        logits: Tensor = self.answer(fine)
+        if self.step == 1:
+            return logits
+        return interpolate(logits, scale_factor=float(self.step), mode="bilinear", align_corners=False)
+
+
 class TrainableNetwork(Freezable):
     """(N, H, W, 3) uint8 RGB -> logits per head: (N, K), or (N, 1, H, W) of a mask; float32.
 
@@ -82,7 +103,7 @@ class TrainableNetwork(Freezable):
         self.normalise = normalisation(plan, mean=backbone.mean, std=backbone.std)
         self.backbone = backbone
         self.heads = nn.ModuleDict({
-            head.name: nn.Conv2d(backbone.fine_features, 1, 1) if head.role == "mask"
+            head.name: MaskAnswer(backbone.fine_features, backbone.fine_step) if head.role == "mask"
             else DenseAnswer(backbone.features, plan, head)
             for head in heads
         })  # fmt: skip
