@@ -381,16 +381,22 @@ def _not_offered(
         )
         if part
     )
-    offered = "; ".join(dict.fromkeys(describe(mode) for mode in modes))
+    offered = "; ".join(
+        f"{name} {', '.join(_short(mode) for mode in modes if mode.input_format == name)}"
+        for name in dict.fromkeys(mode.input_format for mode in modes)
+    )
     return f"wanted {wanted or 'a picture'}, the device does not offer it; it offers {offered}"
 
 
-def describe(mode: Mode) -> str:
-    """One mode in words: `mjpeg 1920x1080 at 30, 25, 20 Hz`."""
-    size = f"{mode.most_px[0]}x{mode.most_px[1]}"
-    if mode.least_px != mode.most_px:
-        size = f"{mode.least_px[0]}x{mode.least_px[1]} to {size}"
-    return f"{mode.input_format} {size}" + (f" at {rates_text(mode)} Hz" if mode.rates_hz else "")
+def size_text(mode: Mode) -> str:
+    """The size of a mode: `1920x1080`, or `320x240 to 3840x2160`."""
+    most = f"{mode.most_px[0]}x{mode.most_px[1]}"
+    return most if mode.least_px == mode.most_px else f"{mode.least_px[0]}x{mode.least_px[1]} to {most}"
+
+
+def _short(mode: Mode) -> str:
+    """`1920x1080 up to 30 Hz`."""
+    return size_text(mode) + (f" up to {mode.rates_hz[0]:g} Hz" if mode.rates_hz else "")
 
 
 def rates_text(mode: Mode) -> str:

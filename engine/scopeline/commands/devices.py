@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from scopeline.devices import Device, Listing, Mode, choose_format, list_devices, rates_text
+from scopeline.devices import Device, Listing, Mode, choose_format, list_devices, rates_text, size_text
 from scopeline.errors import ConfigError
 
 
@@ -53,11 +53,10 @@ def _table(modes: tuple[Mode, ...]) -> Table:
     table.add_column("pictures per second", overflow="fold")
     last = ""
     for mode in modes:
-        size = f"{mode.most_px[0]}x{mode.most_px[1]}"
-        if mode.least_px != mode.most_px:
-            size = f"{mode.least_px[0]}x{mode.least_px[1]} to {size}"
         table.add_row(
-            "" if mode.input_format == last else mode.input_format, size, rates_text(mode) or "not said"
+            "" if mode.input_format == last else mode.input_format,
+            size_text(mode),
+            rates_text(mode) or "not said",
         )
         last = mode.input_format
     return table

@@ -20,6 +20,7 @@ from scopeline.notices import Notices
 from scopeline.ports import Source
 from scopeline.sinks.zeromq import ZmqSink
 from scopeline.sources.address import FeedOptions, RecordingFeed, parse_address, parse_size
+from scopeline.sources.device_options import device_options
 from scopeline.sources.fault_scenario import read_scenario
 from scopeline.sources.faults import FaultSource
 from scopeline.sources.open_feed import open_feed
@@ -137,6 +138,7 @@ def live(
         pixel_format=pixel_format,
         rtsp_transport=rtsp_transport,
     )
+    options, why = device_options(source, options)
     address = parse_address(source, options)
     surroundings = StationPlan(
         publish=publish or plan.publish.address,
@@ -149,6 +151,8 @@ def live(
         log=log,
     )
     state, console, notices = WatchState(), Console(), Notices()
+    if why:
+        console.print(f"asking the card for {why}", markup=False, soft_wrap=True)
 
     def heard(message: Message) -> None:
         state.apply(message)

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 
 from scopeline.devices import Machine, choose_format, device_modes
+from scopeline.errors import ConfigError
 from scopeline.sources.address import FeedOptions
 
 
@@ -29,6 +30,11 @@ def device_options(
     modes = device_modes(text, system, machine)
     if not modes:
         return said, ""
-    choice = choose_format(modes, size_px=said.size_px, rate_hz=said.rate_hz, input_format=said.input_format)
+    try:
+        choice = choose_format(
+            modes, size_px=said.size_px, rate_hz=said.rate_hz, input_format=said.input_format
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{text}: {error}") from error
     filled = replace(said, size_px=choice.size_px, rate_hz=choice.rate_hz, input_format=choice.input_format)
     return filled, choice.why
