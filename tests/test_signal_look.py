@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import av
@@ -29,18 +30,15 @@ FORMATS = [
 ]  # fmt: skip
 
 
-def lively(count: int, *, seed: int = 0, size: tuple[int, int] = (WIDTH, HEIGHT)) -> list[Pixels]:
+@cache
+def lively(count: int, *, seed: int = 0) -> list[Pixels]:
     """Moving reddish pictures with sensor noise."""
     rng = np.random.default_rng(seed)
-    width, height = size
-    ground = cv2.resize(
-        rng.integers(0, 90, (14, 18, 3)).astype(np.uint8),
-        (width + 200, height),
-        interpolation=cv2.INTER_CUBIC,
-    )
+    small = rng.integers(0, 90, (14, 18, 3)).astype(np.uint8)
+    ground = cv2.resize(small, (WIDTH + 200, HEIGHT), interpolation=cv2.INTER_CUBIC)
     pictures = []
     for index in range(count):
-        moved = ground[:, 2 * index % 200 :][:, :width] + np.array([90, 50, 30])
+        moved = ground[:, 2 * index % 200 :][:, :WIDTH] + np.array([90, 50, 30])
         pictures.append(np.clip(moved + rng.normal(0, 2, moved.shape), 0, 255).astype(np.uint8))
     return pictures
 
@@ -86,6 +84,10 @@ def as_card(pixels: Iterable[Pixels]) -> list[Picture]:
     return [picture_as_from_card(each) for each in pixels]
 
 
+def converted(pixels: Iterable[Pixels], pixel_format: str) -> list[Picture]:
+    return [picture_from_rgb(each).reformat(format=pixel_format) for each in pixels]
+
+
 WEATHER: list[tuple[Signal, Callable[[], Pixels]]] = [
     (Signal.BLACK, lambda: flat((0, 0, 0))),
     (Signal.BLACK, lambda: flat((14, 14, 14))),
@@ -100,13 +102,15 @@ WEATHER: list[tuple[Signal, Callable[[], Pixels]]] = [
 ]
 
 
-@pytest.mark.parametrize("pixel_format", FORMATS)
 @pytest.mark.parametrize(("weather", "shown"), WEATHER)
+@pytest.mark.parametrize("pixel_format", FORMATS)
 def test_weather_is_named_within_a_third_of_a_second_and_left_with_the_first_live_picture(
     weather: Signal, shown: Callable[[], Pixels], pixel_format: str
 ) -> None:
-    pixels = [*lively(10), *[shown()] * 15, *lively(10, seed=1)]
-    named = seen([picture_from_rgb(each).reformat(format=pixel_format) for each in pixels])
+    before, there, after = (
+        converted(each, pixel_format) for each in (lively(10), [shown()], lively(10, seed=1))
+    )
+    named = seen([*before, *there * 15, *after])
     assert named[:10] == [None] * 10
     assert set(named[10:25]) <= {None, weather}
     assert named[19] is weather  # 10 pictures of it: 0.3 s from the first to the last
@@ -116,7 +120,7 @@ def test_weather_is_named_within_a_third_of_a_second_and_left_with_the_first_liv
 @pytest.mark.parametrize(("weather", "shown"), WEATHER[:4] + WEATHER[-1:])
 def test_weather_has_the_same_name_in_grey(weather: Signal, shown: Callable[[], Pixels]) -> None:
     pixels = [*lively(10), *[shown()] * 15, *lively(10, seed=1)]
-    named = seen([picture_from_rgb(each).reformat(format="gray") for each in pixels])
+    named = seen(converted(pixels, "gray"))
     grey = Signal.FROZEN if weather is Signal.COLOUR_BARS else weather  # bars need colours
     assert named[19] is grey
     assert named[26:] == [None] * 9
@@ -230,6 +234,7 @@ def test_a_freeze_before_an_encoder_is_named_once_the_encoder_has_settled(
     assert named[-1] is Signal.FROZEN
 
 
+@cache
 def still_scope() -> list[Pixels]:
     procedure = replace(
         simulate_procedure(seed=3, fps=FPS, width=WIDTH, height=HEIGHT, duration_s=60), disturbances=()
