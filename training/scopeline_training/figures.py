@@ -91,11 +91,11 @@ def table_figures(
     number = np.unique(groups, return_inverse=True)[1]
     per_group = np.zeros((number.max() + 1, labels, labels))
     np.add.at(per_group, (number, truth, said), 1.0)
-    draws = _draws(len(per_group), seed)
+    draws = group_draws(len(per_group), seed)
     resampled = np.tensordot(draws, per_group, axes=1)  # (RESAMPLES, K, K)
     whole = per_group.sum(axis=0)
     return [
-        _figure(name, float(measure(whole)), np.asarray(measure(resampled)))
+        with_interval(name, float(measure(whole)), np.asarray(measure(resampled)))
         for name, measure in MEASURES.items()
     ]
 
@@ -110,19 +110,21 @@ def auroc_figure(
     """Area under the ROC curve with its cluster-bootstrap interval."""
     number = np.unique(groups, return_inverse=True)[1]
     values = []
-    for draw in _draws(number.max() + 1, seed)[:300]:
+    for draw in group_draws(number.max() + 1, seed)[:300]:
         weights = draw[number]
         if weights[positive].sum() > 0 and weights[~positive].sum() > 0:
             values.append(roc_auc_score(positive, scores, sample_weight=weights))
-    return _figure(name, float(roc_auc_score(positive, scores)), np.asarray(values))
+    return with_interval(name, float(roc_auc_score(positive, scores)), np.asarray(values))
 
 
-def _draws(groups: int, seed: int) -> NDArray[np.float64]:
-    """(RESAMPLES, G): how often each group is in each resample."""
+def group_draws(groups: int, seed: int, resamples: int = RESAMPLES) -> NDArray[np.float64]:
+    """(resamples, G): how often each group is in each resample of the cluster bootstrap."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(groups, np.full(groups, 1 / groups), RESAMPLES).astype(np.float64)
+    return rng.multinomial(groups, np.full(groups, 1 / groups), resamples).astype(np.float64)
 
 
-def _figure(name: str, value: float, resampled: NDArray[np.float64]) -> Figure:
-    low, high = np.nanquantile(resampled, [0.025, 0.975])
+def with_interval(name: str, value: float, resampled: NDArray[np.float64]) -> Figure:
+    """The value with the middle 95 % of its resamples; those where the measure is undefined are left out."""
+    defined = resampled[~np.isnan(resampled)]
+    low, high = np.quantile(defined, [0.025, 0.975]) if len(defined) else (np.nan, np.nan)
     return Figure(name, value, float(low), float(high))
