@@ -38,7 +38,9 @@ def evaluate_quality(
 
 def ingest(
     videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Recordings, one patient each.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for frames and sheet; a sheet is continued.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for frames and sheet; a sheet is continued.")
+    ],
     every_s: Annotated[float, typer.Option(help="Seconds between frames; 0 takes every frame.")] = 1.0,
     organ: Annotated[str, typer.Option(help="What the recordings show; names the folders.")] = "unknown",
     camera: Annotated[str, typer.Option(help="Scope or processor, for the sheet.")] = "",
