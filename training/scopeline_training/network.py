@@ -48,6 +48,9 @@ class Oddness(nn.Module):
 
     WIDEST = 6.0
     """Spreads beyond which a statistic counts no more."""
+    NARROWEST = 0.03
+    """Least spread. A statistic that is the same for all good pictures, such as the smallest step, would otherwise
+    make rounding errors look odd: the logits of torch and of ONNX Runtime then differed by 0.0009."""
     RIDGE = 0.05
     """Added to the correlations, which a few hundred pictures do not pin down."""
 
@@ -62,7 +65,7 @@ class Oddness(nn.Module):
         """Fits means, spreads and correlations to good pictures, (N, 3, H, W) RGB of 0..255, any dtype."""
         seen = torch.cat([self.statistics(part.float()) for part in torch.split(good, 64)])
         self.get_buffer("mean").copy_(seen.mean(dim=0))
-        self.get_buffer("spread").copy_(seen.std(dim=0) + 1e-3)
+        self.get_buffer("spread").copy_(seen.std(dim=0).clamp(min=self.NARROWEST))
         correlation = self._standard(seen).T.cov() + self.RIDGE * torch.eye(COUNT)
         self.get_buffer("precision").copy_(torch.linalg.inv(correlation))
 
