@@ -45,4 +45,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         wanted = item.get_closest_marker("programs")
         missing = [name for name in wanted.args if shutil.which(name) is None] if wanted else []
         if missing and not os.environ.get("SCOPELINE_PROGRAMS_REQUIRED"):
-            item.add_marker(pytest.mark.skip(reason=f"needs {', '.join(missing)}, which is not installed here"))
+            item.add_marker(
+                pytest.mark.skip(reason=f"needs {', '.join(missing)}, which is not installed here")
+            )

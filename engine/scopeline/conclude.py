@@ -131,6 +131,7 @@ class Concluder:
         self._captured_ns = 0
         self._next_status_s = _STATUS_EVERY_S
         self._last_status_ns = 0
+        self._signal_text = ""
         self._damage_told = 0
         self._damage_told_ns = 0
         self._finals: list[Segment] = []
@@ -213,7 +214,7 @@ class Concluder:
         changes: list[SignalChange] = []
         for notice in moment.notices:
             if isinstance(notice.what, Signal):
-                changes += self._watch.notice(notice) if self._watch else []
+                changes += self._said_of_signal(notice)
             else:
                 event: StatusEvent = "trouble" if isinstance(notice.what, Trouble) else "incident"
                 yield self.status(event, notice.text, moment, incident=notice.what)
@@ -223,8 +224,19 @@ class Concluder:
             else:
                 changes += self._watch.frame(prepared.weather, prepared.captured_ns)
             for change in changes:
+                self._signal_text = change.text
                 yield self.status("signal", change.text, moment, signal=change.signal)
             yield from self._damage(moment)
+
+    def _said_of_signal(self, notice: Notice) -> list[SignalChange]:
+        """What a source's word changes. One that changes nothing is told too when it gives another reason: a feed that
+        is sought in vain says why, and again when the reason is another."""
+        if self._watch is None:
+            return []
+        changes = self._watch.notice(notice)
+        if not changes and notice.what is self._watch.signal and notice.text not in ("", self._signal_text):
+            return [SignalChange(self._watch.signal, notice.at_ns, notice.text)]
+        return changes
 
     def _damage(self, moment: Moment) -> Iterator[StatusMessage]:
         """Packets that were lost to damage, told at once and then once a second for as long as it lasts."""

@@ -162,7 +162,8 @@ def live(
     def publishing(sink: ZmqSink) -> None:
         follow = "" if sink.address == DEFAULT_ADDRESS else f" --connect {sink.address}"
         console.print(
-            f"publishing on [bold]{sink.address}[/]; follow it elsewhere with [bold]scopeline watch{follow}[/]"
+            f"publishing on [bold]{sink.address}[/]; follow it elsewhere with [bold]scopeline watch{follow}[/]",
+            soft_wrap=True,
         )
         wait_until_s = time.monotonic() + wait_for_subscriber_s
         # In short waits, so that Ctrl-C is heard: nothing but the thread that waits may touch its socket.

@@ -118,7 +118,8 @@ def _pass_on(container: InputContainer, order: Order, watchdog: Watchdog) -> Non
     stream = max(container.streams.video, key=lambda each: each.width * each.height)
     context = stream.codec_context
     context.thread_type, context.thread_count = "SLICE", _THREADS
-    context.flags |= Flags.low_delay | Flags.output_corrupt
+    # Not `low_delay`: it gains nothing with H.264 (71.4 and 71.6 ms) and puts MPEG-2's B-frames out of order.
+    context.flags |= Flags.output_corrupt
     rate = stream.average_rate or stream.guessed_rate
     fps = float(rate) if rate else None
     watchdog.send(Opened(codec=context.name, width=context.width, height=context.height, fps=fps))
@@ -142,7 +143,7 @@ def _decoded(container: InputContainer, stream: VideoStream, damaged: Counter[st
             pictures: list[Picture] = packet.decode()
         except av.FFmpegError:
             damaged["damaged packet"] += has_begun
-            refused += 1
+            refused += has_begun
             if refused > _MOST_REFUSED:
                 raise
             continue

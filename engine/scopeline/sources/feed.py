@@ -81,7 +81,7 @@ class Feed:
                 return
             self._notices.post(
                 Signal.RECONNECTING if self.connections else Signal.CONNECTING,
-                f"{self.name}: {why}; trying again in {wait_s:.1f} s",
+                f"{why if why.startswith(self.name) else f'{self.name}: {why}'}; trying again",
             )
             timeline.reconnected()
             if not self._pace.wait_until(self._pace.now_ns() + round(wait_s * 1e9)):

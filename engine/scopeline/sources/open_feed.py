@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+from scopeline.devices import explain_device
+from scopeline.errors import SourceError
 from scopeline.notices import Notices
 from scopeline.ports import Source
 from scopeline.simulation.procedure import simulate_procedure
@@ -48,7 +51,7 @@ def _connector(address: LibraryFeed | ProgramFeed | RawFeed) -> Callable[[], Con
     match address:
         case LibraryFeed(place=place, format=form, options=options):
             order = Order(place=place, format=form, options=dict(options))
-            return lambda: ChildConnection(order)
+            return lambda: _device(order) if form == "v4l2" else ChildConnection(order)
         case ProgramFeed():
             command = ffmpeg_command(address, find_ffmpeg(address))
             piped = Order(command=tuple(command), options=dict(NUT_OPTIONS))
@@ -57,3 +60,10 @@ def _connector(address: LibraryFeed | ProgramFeed | RawFeed) -> Callable[[], Con
             path = STANDARD_INPUT if address.path is None else str(address.path)
             size = (address.pixel_format, address.width_px, address.height_px)
             return lambda: RawPipe(path, *size)
+
+
+def _device(order: Order) -> Connection:
+    """A connection to a card; what stands in its way is said better here than by FFmpeg."""
+    if why := explain_device(Path(order.place)):
+        raise SourceError(why)
+    return ChildConnection(order)
