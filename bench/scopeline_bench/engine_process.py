@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import statistics
 import subprocess
 import sys
 import time
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -40,6 +42,19 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
     children: int
     """Processes below it: the capture child, a system ffmpeg."""
     children_rss_mb: float
+
+
+def typical(weights: Sequence[Weight]) -> Weight:
+    """One weight for a stretch of time: the median of memory, the lowest of what is counted. What comes and goes (a
+    file that is being rotated) is no leak; what leaks is in every reading."""
+    return Weight(
+        at_ns=weights[-1].at_ns,
+        rss_mb=statistics.median(weight.rss_mb for weight in weights),
+        threads=min(weight.threads for weight in weights),
+        files=min(weight.files for weight in weights),
+        children=min(weight.children for weight in weights),
+        children_rss_mb=statistics.median(weight.children_rss_mb for weight in weights),
+    )
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +135,10 @@ class EngineProcess:
             if isinstance(self.listen(0.1), FrameMessage):
                 return int(self.heard[-1, 3])
         return None
+
+    def weight_since(self, from_ns: int) -> Weight:
+        """What it held from then on; its newest reading when there was none."""
+        return typical([weight for weight in self.weights if weight.at_ns >= from_ns] or self.weights[-1:])
 
     @property
     def has_ended(self) -> bool:
