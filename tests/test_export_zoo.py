@@ -1,0 +1,143 @@
+"""Export of the zoo: the graph the engine gets equals torch, takes bytes, any batch, and opset 17."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scopeline_training.zoo", reason="the zoo needs scopeline[training]")
+
+import onnx
+import onnxruntime as ort
+import torch
+from torch import Tensor, nn
+
+from scopeline.bundle import Description, Head, Input, Training
+from scopeline.bundle import Network as NetworkFile
+from scopeline.crop import CropKind
+from scopeline_training.bundle_writer import save_described
+from scopeline_training.export import OPSET, PARITY, export_onnx, parity
+from scopeline_training.network_plan import HeadPlan, NetworkPlan
+from scopeline_training.zoo import build, build_dual
+
+QUALITY = HeadPlan(name="quality", role="quality", labels=("bad", "good"))
+CORN = HeadPlan(name="mes", role="grade", labels=("0", "1", "2", "3"), loss="corn")
+SCORE = HeadPlan(name="severity", role="grade", labels=("0", "1", "2", "3"), loss="regression")
+POLYP = HeadPlan(name="polyp", role="mask", labels=("background", "polyp"), loss="bce_dice")
+
+
+def noise(count: int, height: int, width: int, seed: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
+def shapes(path: Path) -> dict[str, tuple[str, list[int | str]]]:
+    """Type and shape of each input and output of a graph."""
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return {each.name: (each.type, each.shape) for each in (*session.get_inputs(), *session.get_outputs())}
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        NetworkPlan(backbone="small", normalise="sample_std"),
+        NetworkPlan(backbone="small", normalise="data", mean=(0.4, 0.3, 0.2), std=(0.2, 0.2, 0.1), hidden=16),
+        NetworkPlan(backbone="mobilenetv3_small_050"),
+        NetworkPlan(backbone="mobilenetv2", normalise="unit"),
+    ],
+    ids=lambda plan: f"{plan.backbone}-{plan.normalise}",
+)
+def test_several_heads_leave_in_one_graph(plan: NetworkPlan, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = build(plan, [QUALITY, CORN, SCORE])
+    path = tmp_path / "model.onnx"
+    export_onnx(network, path, size=64)
+    assert parity(network, path, size=64) <= PARITY
+    assert shapes(path) == {
+        "pixels": ("tensor(uint8)", ["batch", 64, 64, 3]),
+        "quality": ("tensor(float)", ["batch", 2]),
+        "mes": ("tensor(float)", ["batch", 4]),
+        "severity": ("tensor(float)", ["batch", 4]),
+    }
+    assert [each.version for each in onnx.load(str(path)).opset_import] == [OPSET] == [17]
+
+
+@pytest.mark.parametrize("backbone", ["unet", "unet_small", "unet_mobilenetv3_small_050"])
+def test_a_mask_leaves_at_the_size_of_the_picture(backbone: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = build(NetworkPlan(backbone=backbone), [POLYP, QUALITY])
+    path = tmp_path / "model.onnx"
+    export_onnx(network, path, size=(64, 96))
+    assert shapes(path) == {
+        "pixels": ("tensor(uint8)", ["batch", 64, 96, 3]),
+        "polyp": ("tensor(float)", ["batch", 1, 64, 96]),
+        "quality": ("tensor(float)", ["batch", 2]),
+    }
+    given = noise(2, 64, 96, seed=9)
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (mask,) = session.run(["polyp"], {"pixels": given})
+    with torch.inference_mode():
+        wanted = network(torch.from_numpy(given))["polyp"].numpy()
+    np.testing.assert_allclose(mask, wanted, atol=PARITY)
+
+
+def test_a_dual_network_leaves_with_two_inputs(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    plan = NetworkPlan(backbone="small", normalise="sample_std", inputs=("colon", "rectum"))
+    network = build_dual(plan, HeadPlan(name="mes", role="grade", labels=("0", "1")))
+    path = tmp_path / "model.onnx"
+    export_onnx(network, path, size=64, inputs=network.input_names)
+    assert shapes(path) == {
+        "colon_pixels": ("tensor(uint8)", ["batch", 64, 64, 3]),
+        "rectum_pixels": ("tensor(uint8)", ["batch", 64, 64, 3]),
+        "colon": ("tensor(float)", ["batch", 2]),
+        "rectum": ("tensor(float)", ["batch", 2]),
+        "fused": ("tensor(float)", ["batch", 2]),
+    }
+    colon, rectum = noise(2, 64, 64, seed=1), noise(2, 64, 64, seed=2)
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (fused,) = session.run(["fused"], {"colon_pixels": colon, "rectum_pixels": rectum})
+    with torch.inference_mode():
+        wanted = network(torch.from_numpy(colon), torch.from_numpy(rectum))["fused"].numpy()
+    np.testing.assert_allclose(fused, wanted, atol=PARITY)
+
+
+def test_a_picture_without_contrast_leaves_finite(tmp_path: Path) -> None:
+    network = build(NetworkPlan(backbone="small", normalise="sample_std"), [CORN])
+    path = tmp_path / "model.onnx"
+    export_onnx(network, path, size=32)
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (black,) = session.run(["mes"], {"pixels": np.zeros((1, 32, 32, 3), np.uint8)})
+    assert np.isfinite(black).all()
+
+
+class Forgetful(nn.Module):
+    """Answers otherwise every time, so that no graph can equal it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        self.calls += 1
+        return {"quality": pixels.float().mean(dim=(1, 2))[:, :2] + self.calls}
+
+
+def test_a_graph_that_differs_from_torch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"should equal torch's to 0.0001, differ by"):
+        export_onnx(Forgetful(), tmp_path / "model.onnx", size=8)
+
+
+def test_a_network_of_the_zoo_becomes_a_bundle(tmp_path: Path) -> None:
+    network = build(NetworkPlan(backbone="small"), [QUALITY, CORN])
+    description = Description(
+        schema=1, name="trial", version="1", licence="CC0-1.0", notice="Test.",
+        input=Input(width=64, height=32, crop=CropKind.INSCRIBED),
+        network=NetworkFile(file="model.onnx", sha256="", opset=OPSET),
+        training=Training(recipe="r", command="c", data="d", data_sha256="", seed=0),
+        heads=(
+            Head(name="quality", role="quality", labels=("bad", "good")),
+            Head(name="mes", role="grade", labels=("0", "1", "2", "3")),
+        ),
+    )  # fmt: skip
+    bundle = save_described(tmp_path, network, description, card="A trial.")
+    assert shapes(bundle.onnx_path)["pixels"] == ("tensor(uint8)", ["batch", 32, 64, 3])
