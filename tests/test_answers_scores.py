@@ -37,7 +37,7 @@ def some_answers(count: int = 240, labels: int = 4, *, seed: int = 3, groups: in
         rng.integers(0, groups, count),
         truth,
         said / said.sum(axis=1, keepdims=True),
-        tuple("abcdefgh"[:labels]),
+        tuple("abcdefghij"[:labels]),
         "class",
         "test",
     )
@@ -53,7 +53,7 @@ def certain(truth: list[int], said: list[int], labels: int, groups: list[int] | 
         np.array(groups if groups else range(len(said))),
         np.array(truth),
         probabilities,
-        tuple("abcdefgh"[:labels]),
+        tuple("abcdefghij"[:labels]),
         "class",
         "test",
     )
