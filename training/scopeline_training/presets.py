@@ -147,7 +147,7 @@ def _cut_and_stretched(*, scale: tuple[float, float], ratio: tuple[float, float]
         )
         if mask is not None:
             small = cv2.resize(
-                np.ascontiguousarray(mask[rows, columns]), (size, size), interpolation=cv2.INTER_NEAREST
+                np.ascontiguousarray(mask[rows, columns]), (size, size), interpolation=cv2.INTER_NEAREST_EXACT
             )
             mask = np.asarray(small, np.uint8)
         return np.asarray(cut, np.uint8), mask
@@ -169,7 +169,7 @@ def _rounded(values: NDArray[np.floating]) -> Pixels:
     return pixels
 
 
-PRESETS: dict[str, tuple[Step, ...]] = {
+PRESETS: dict[PresetName, tuple[Step, ...]] = {
     "none": (),
     # Study S3's code, step by step with its probabilities; its text also claims vertical flips and hue shifts, which
     # the code does not have. Scaling to 224 and to 0..1 are done by the crop and by the network.
