@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +79,20 @@ def test_a_file_that_is_no_network_is_refused_by_name(name: str, bundle: Bundle)
     bundle.onnx_path.write_bytes(b"not a network")
     with pytest.raises(BackendError, match=r"model\.onnx"):
         open_backend(name, bundle, threads=1, precision="fp32")
+
+
+def test_a_run_leaves_no_telemetry_of_the_runtime_behind(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from scopeline.backends import open_backend; from scopeline.bundle import load_bundle\n"
+        "open_backend('onnxruntime', load_bundle(Path(sys.argv[1])), threads=1, precision='fp32').close()\n"
+    )
+    bundle, home = write_tiny_bundle(tmp_path / "tiny"), tmp_path / "home"
+    home.mkdir()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
+
+    subprocess.run(
+        [sys.executable, "-c", program, str(bundle)], check=True, env={**environment, "HOME": str(home)}
+    )
+
+    assert list(home.rglob("*")) == []

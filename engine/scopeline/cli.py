@@ -67,7 +67,7 @@ def _load(entry: EntryPoint) -> Callable[..., None]:
     """The command behind an entry point; one that cannot be imported must not take the others with it."""
     try:
         command: Callable[..., None] = entry.load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:  # the latter: installed from another version
         reason = f"the command is offered by {entry.value}, which cannot be imported: {error}"
 
         def unavailable() -> None:
