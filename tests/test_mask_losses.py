@@ -65,6 +65,13 @@ def test_a_picture_without_a_mask_counts_nothing() -> None:
     assert found.item() == pytest.approx(wanted.item(), rel=1e-12)
 
 
+def test_half_precision_logits_of_a_large_mask_do_not_overflow() -> None:
+    masks = torch.ones(1, 300, 300)  # 90 000 pixels; the largest half is 65 504
+    logits = torch.full((1, 1, 300, 300), 8.0).half()
+    found = question_loss(POLYP, logits, masks, class_weights=torch.ones(2))
+    assert found.item() == pytest.approx(math.log1p(math.exp(-8)) + 0.5 / (1 + math.exp(8)), rel=1e-2)
+
+
 def test_gradients_are_finite_far_out() -> None:
     logits = torch.tensor([[[[1000.0, -1000.0]]]], requires_grad=True)
     loss = pixel_and_dice_loss(logits, torch.tensor([[[0, 1]]])).sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -23,7 +24,9 @@ def question_loss(head: HeadPlan, logits: Tensor, targets: Tensor, *, class_weig
     known = (targets.flatten(1)[:, 0] if targets.ndim > 1 else targets) != UNKNOWN
     if not bool(known.any()):
         return logits.sum() * 0.0
-    logits, targets = logits[known], targets[known]
+    # Under mixed precision logits may be half: 2^-11 of a logit of 20 is a hundredth, and sums over pixels overflow.
+    logits = logits[known].to(torch.promote_types(logits.dtype, torch.float32))
+    targets = targets[known]
     losses = _losses(head, logits, targets)
     if head.role == "mask":
         return losses.mean()
