@@ -148,6 +148,15 @@ def test_a_peer_that_never_reads_its_answers_does_not_hold_up_the_others() -> No
         assert ask(client, STATUS)["ok"] is True
 
 
+def test_a_flood_of_one_peer_does_not_keep_another_waiting() -> None:
+    with at_work() as office:
+        flood, client = office.operator(), office.operator()
+        for _ in range(5000):
+            flood.send(b"?")
+        assert not ask(flood, b"?")["ok"]  # the flood has begun
+        assert ask(client, STATUS)["refused"] < 5000
+
+
 def test_a_replay_comes_whole_and_in_order_however_long_it_is() -> None:
     with at_work() as office:
         reader = office.reader()

@@ -30,11 +30,20 @@ PATIENCE_NS: Final = 5_000_000_000
 """A peer that takes nothing of its replay for so long loses the rest of it. A subscriber that reads takes a thousand
 messages in some milliseconds."""
 
+REQUESTS_PER_S: Final = 500
+"""Requests read from one socket per second; more wait in the sender. An operator gives a few per minute; without a
+bound a flood would take as much of the interpreter as it likes from the stages. libzmq gives every peer its turn, so
+that who sends one request does not wait behind a thousand of another's."""
+MESSAGES_PER_S: Final = 5000
+"""Messages replayed per second, to all readers together."""
+
 _TURNS: Final = 64
 """Messages taken from, or sent to, one socket or peer before the others have their turn."""
 _RETRY_MS: Final = 10
 """How often a peer whose pipe was full is tried again. libzmq's POLLOUT on a ROUTER says that some peer has room, not
 which, and would have us spin."""
+_REST_MS: Final = 20
+"""How long a socket is left alone whose allowance is spent."""
 _LINGER_MS: Final = 200
 _HIGH_WATER_MARK: Final = 1000
 
@@ -137,6 +146,11 @@ class Desk:
                 if counter.socket in ready:
                     counter.serve()
             wait_ms = self._replay.send_some() if self._replay is not None else None
+            for counter in self._counters:
+                is_spent = counter.pace.allowance() < 1
+                poller.modify(counter.socket, 0 if is_spent else zmq.POLLIN)
+                if is_spent:
+                    wait_ms = _REST_MS if wait_ms is None else min(wait_ms, _REST_MS)
 
     def stop(self) -> None:
         """Make `work` return. From any thread, any number of times, also before `work` and from a signal handler."""
@@ -155,6 +169,26 @@ class Desk:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Pace:
+    """An allowance that is spent by work and comes back with time."""
+
+    def __init__(self, per_s: int) -> None:
+        self._per_s = per_s
+        self._most = float(max(_TURNS, per_s // 10))
+        self._left = self._most
+        self._at_ns = time.monotonic_ns()
+
+    def allowance(self) -> int:
+        """How much may be done now."""
+        now_ns = time.monotonic_ns()
+        self._left = min(self._most, self._left + (now_ns - self._at_ns) * 1e-9 * self._per_s)
+        self._at_ns = now_ns
+        return min(_TURNS, int(self._left))
+
+    def spend(self) -> None:
+        self._left -= 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +210,12 @@ class _ControlCounter:
         self, socket: ZmqSocket, control: Control, may_speak: Callable[[bytes | None], bool]
     ) -> None:
         self.socket = socket
+        self.pace = _Pace(REQUESTS_PER_S)
         self._control = control
         self._may_speak = may_speak
 
     def serve(self) -> None:
-        for letter in _letters(self.socket):
+        for letter in _letters(self.socket, self.pace):
             answer = self._answer(letter, time.monotonic_ns())
             with suppress(
                 zmq.ZMQError
@@ -214,13 +249,15 @@ class _ReplayCounter:
         self, socket: ZmqSocket, replayer: Replaying, may_speak: Callable[[bytes | None], bool]
     ) -> None:
         self.socket = socket
+        self.pace = _Pace(REQUESTS_PER_S)
+        self._sending = _Pace(MESSAGES_PER_S)
         self._replayer = replayer
         self._may_speak = may_speak
         self._readers: dict[bytes, _Reader] = {}
         self.dropped = 0
 
     def serve(self) -> None:
-        for letter in _letters(self.socket):
+        for letter in _letters(self.socket, self.pace):
             if not self._may_speak(letter.user):
                 self._refuse(letter.envelope, "this key is not allowed here any more")
             elif sum(len(reader.answers) for reader in self._readers.values()) >= MOST_ANSWERS:
@@ -243,8 +280,9 @@ class _ReplayCounter:
         return _RETRY_MS if stuck else 0
 
     def _send_to(self, reader: _Reader) -> bool:
-        """Send one turn's messages; False when the peer took none."""
-        for turn in range(_TURNS):
+        """Send one turn's messages; False when none could be sent now."""
+        moved = False
+        for _ in range(self._sending.allowance()):
             envelope, messages = reader.answers[0]
             try:
                 message = reader.held or next(messages, None)
@@ -252,11 +290,12 @@ class _ReplayCounter:
                     reader.answers.popleft()
                     return True
                 self.socket.send_multipart([*envelope, *message], zmq.NOBLOCK)
+                self._sending.spend()
             except zmq.Again:
                 reader.held = message
                 if time.monotonic_ns() - reader.moved_ns > PATIENCE_NS:
                     self._drop(reader, "the peer does not read")
-                return turn > 0
+                return moved
             except zmq.ZMQError as error:
                 self._drop(reader, f"the peer is gone ({error.strerror})")
                 return True
@@ -267,7 +306,8 @@ class _ReplayCounter:
                 self._refuse(envelope, f"the replay failed: {error}")
                 return True
             reader.held, reader.moved_ns = None, time.monotonic_ns()
-        return True
+            moved = True
+        return moved
 
     def _drop(self, reader: _Reader, why: str) -> None:
         self.dropped += len(reader.answers)
@@ -298,13 +338,14 @@ def _may_speak(role: Role, keys: EngineKeys | None) -> Callable[[bytes | None], 
     return lambda user: user is not None and keys.admits(role, user)
 
 
-def _letters(socket: ZmqSocket) -> Iterator[_Letter]:
+def _letters(socket: ZmqSocket, pace: _Pace) -> Iterator[_Letter]:
     """What lies in the socket, a bounded number, so that a flood here does not hold up the others."""
-    for _ in range(_TURNS):
+    for _ in range(pace.allowance()):
         try:
             parts = socket.recv_multipart(zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return
+        pace.spend()
         bodies = parts[1:]
         envelope = [parts[0].bytes]
         if len(bodies) > 1 and not len(bodies[0].buffer):
