@@ -110,8 +110,8 @@ def window(**changes: Any) -> Window:
         "seconds": 20.0,
         "published": 500,
         "lost": 0,
-        "memory_before_mb": 150.0,
-        "memory_after_mb": 150.5,
+        "processor_s": 10.0,
+        "memory_mb": 150.0,
     }
     return Window(**(plain | changes))
 
@@ -121,8 +121,9 @@ def siege(**changes: Any) -> Siege:
         "seed": 0,
         "sent": {"control": 60, "replay": 15, "publish": 15, "raw": 10},
         "answered": {"control": 60, "replay": 15},
-        "quiet": window(),
-        "attack": window(),
+        "memory_before_mb": 140.0,
+        "quiet": [window()] * 4,
+        "attack": [window()] * 4,
         "marks_heard": 1,
         "marks_published": ["segment rectum at 1.00 s", "freeze at 60.00 s"],
         "segments": [(2, "rectum")],
@@ -148,8 +149,8 @@ def test_an_engine_that_takes_no_notice_has_no_problems() -> None:
         ({"segments": [(2, "rectum"), (3, "sigmoid")]}, "segment changed"),
         ({"answered": {"control": 59, "replay": 15}}, "not answered"),
         ({"works_after": {"control": True, "replay": False, "publish": True}}, "dead"),
-        ({"attack": window(memory_after_mb=165.0)}, "memory"),
-        ({"attack": window(published=400)}, "fewer frames"),
+        ({"attack": [window(memory_mb=150.0 + 2 * turn) for turn in range(4)]}, "memory"),
+        ({"attack": [window(published=450)] * 4}, "fewer frames"),
         ({"missed": 1}, "missed"),
     ],
 )

@@ -49,8 +49,10 @@ class LiveEngine:
         return float(self._watched.memory_info().rss) / 1e6
 
     @property
-    def open_files(self) -> int:
-        return int(self._watched.num_fds())
+    def processor_s(self) -> float:
+        """Processor time so far, user and system."""
+        spent = self._watched.cpu_times()
+        return float(spent.user + spent.system)
 
     @property
     def is_running(self) -> bool:
