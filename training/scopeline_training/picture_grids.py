@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scopeline.picture import Pixels
 from scopeline_training.answers import Answers
 from scopeline_training.mask_scores import MaskAnswers, dice
-from scopeline_training.plot_style import COLOURS, PALE, RIGHT, WRONG, new_plot, styled
+from scopeline_training.plot_style import COLOURS, PALE, PALE_RIGHT, RIGHT, WRONG, new_plot, styled
 
 PictureOf = Callable[[str], Pixels]
 """From the name of an answer to its picture, (H, W, 3) uint8 RGB."""
@@ -63,7 +63,7 @@ def mask_grid(answers: MaskAnswers, picture_of: PictureOf) -> Plot:
     half = max(0, (len(order) - COLUMNS) // 2)
     rows = {"worst": order[:COLUMNS], "middle": order[half : half + COLUMNS], "best": order[-COLUMNS:]}
     if len(order) < 3 * COLUMNS:
-        rows = {"all": order[: 3 * COLUMNS]}
+        rows = {"Dice": order[: 3 * COLUMNS]}
     height = sum(-(-len(numbers) // COLUMNS) for numbers in rows.values())
     plot = new_plot(1.75 * COLUMNS, 2.0 * height + 0.4)
     grid = plot.subplots(height, COLUMNS, squeeze=False)
@@ -84,7 +84,7 @@ def outlined(pixels: Pixels, truth: NDArray[np.bool_], said: NDArray[np.bool_]) 
     """A copy of the picture with both outlines drawn; masks are scaled to the picture."""
     drawn = np.ascontiguousarray(pixels).copy()
     height, width = drawn.shape[:2]
-    thick = max(1, round(width / 160))
+    thick = max(1, round(width / 110))
     for mask, colour in ((truth, _TRUE), (said, _SAID)):
         scaled = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
         contours, _ = cv2.findContours(scaled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -105,7 +105,9 @@ def _draw_answer(upper: Axes, lower: Axes, answers: Answers, number: int, pictur
     upper.set_title(f"true: {name[:20]}", size=7.5, weight="normal")
     row = answers.probabilities[number]
     shown = np.argsort(-row, kind="stable")[:MOST_BARS][::-1]
-    lower.barh(range(len(shown)), row[shown], color=[RIGHT if label == truth else PALE for label in shown])
+    lower.barh(
+        range(len(shown)), row[shown], color=[PALE_RIGHT if label == truth else PALE for label in shown]
+    )
     for place, label in enumerate(shown):
         text = f"{answers.labels[label][:18]} {row[label]:.2f}"
         lower.text(0.02, place, text, va="center", size=6.5)

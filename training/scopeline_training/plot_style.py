@@ -14,12 +14,14 @@ from typing import Any, ParamSpec
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Plot
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.typing import RcKeyType
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 PATTERNS = ("-", "--", ":", "-.")
 INK, QUIET, PALE = "#222222", "#767676", "#E4E4E4"
 RIGHT, WRONG = COLOURS[2], COLOURS[1]
+PALE_RIGHT = "#99D8C7"
 DPI = 150
 
 _STYLE: dict[RcKeyType, Any] = {
@@ -67,7 +69,7 @@ def styled(draw: Callable[P, Plot]) -> Callable[P, Plot]:
 
 def new_plot(width: float, height: float) -> Plot:
     """An empty plot of that many inches, without pyplot: nothing is kept, no screen is asked for."""
-    return Plot(figsize=(width, height), layout="constrained")
+    return Plot(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
 
 
 def line_looks() -> Iterator[tuple[str, str]]:
@@ -81,6 +83,11 @@ def line_looks() -> Iterator[tuple[str, str]]:
 def unit_square(axes: Axes, across: str, up: str) -> None:
     """Axes from 0 to 1 both ways."""
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=across, ylabel=up, aspect="equal")
+
+
+def legend_beside(plot: Plot, title: str) -> None:
+    """The legend right of the axes, where it hides no curve."""
+    plot.legend(loc="outside right upper", title=title, alignment="left")
 
 
 def png(plot: Plot, dpi: int = DPI) -> bytes:

@@ -21,6 +21,7 @@ from scopeline_training.plot_style import (
     COLOURS,
     INK,
     QUIET,
+    legend_beside,
     line_looks,
     new_plot,
     styled,
@@ -67,7 +68,8 @@ def confusion_matrix(answers: Answers) -> Plot:
     counts = confusion_counts(answers)
     size = len(answers.labels)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    plot = new_plot(max(3.6, 1.6 + 0.95 * size), max(3.0, 1.0 + 0.85 * size))
+    longest = max(map(len, answers.labels))
+    plot = new_plot(1.4 + 0.07 * longest + 0.95 * size, 1.3 + 0.04 * longest + 0.75 * size)
     axes = plot.add_subplot()
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
@@ -76,11 +78,11 @@ def confusion_matrix(answers: Answers) -> Plot:
         ink = "white" if shares[true, said] > 0.6 else INK
         text = f"{count}\n{shares[true, said]:.0%}" if size <= 10 else f"{count or ''}"
         axes.text(said, true, text, ha="center", va="center", color=ink, fontsize=9 if size <= 6 else 7)
-    longest = max(map(len, answers.labels))
-    axes.set_xticks(
-        range(size), answers.labels, rotation=0 if longest * size < 45 else 40,
-        ha="center" if longest * size < 45 else "right", rotation_mode="anchor" if longest * size >= 45 else None,
-    )  # fmt: skip
+    axes.set_xticks(range(size), answers.labels)
+    if longest > 10:
+        axes.tick_params(axis="x", labelrotation=35)
+        for tick in axes.get_xticklabels():
+            tick.set(ha="right", rotation_mode="anchor")
     totals = [f"{name}  (n={total})" for name, total in zip(answers.labels, counts.sum(axis=1), strict=True)]
     axes.set_yticks(range(size), totals)
     axes.tick_params(length=0)
@@ -91,14 +93,14 @@ def confusion_matrix(answers: Answers) -> Plot:
 @styled
 def roc_one_vs_rest(answers: Answers) -> Plot:
     """One ROC curve per label; of two labels the second one's only, as the other is its mirror."""
-    plot = new_plot(4.4, 4.6)
+    plot = _curve_plot(answers)
     axes = plot.add_subplot()
     looks = line_looks()
     for label in _curve_labels(answers):
         positive, scores = answers.truth == label, answers.probabilities[:, label]
         name = f"{answers.labels[label]} ({answers.prevalence[label]:.0%})"
         _draw_roc(axes, positive, scores, name, next(looks))
-    _finish_roc(axes, _title(answers, "ROC, one against the rest"), "label (prevalence)")
+    _finish_roc(plot, axes, _title(answers, "ROC, one against the rest"), "label (prevalence)")
     return plot
 
 
@@ -110,20 +112,20 @@ def roc_one_vs_one(answers: Answers) -> Plot:
     """
     curves = sorted(_pairs(answers), key=lambda curve: curve[0])
     left_out = max(0, len(curves) - MOST_PAIRS)
-    plot = new_plot(4.4, 4.6)
+    plot = _curve_plot(answers, 2)
     axes = plot.add_subplot()
     looks = line_looks()
     for _, name, positive, scores in curves[:MOST_PAIRS]:
         _draw_roc(axes, positive, scores, name, next(looks))
-    heading = f"pair ({left_out} better ones not shown)" if left_out else "pair"
-    _finish_roc(axes, _title(answers, "ROC, one against one"), heading)
+    heading = f"pair ({left_out} better: not shown)" if left_out else "pair"
+    _finish_roc(plot, axes, _title(answers, "ROC, one against one"), heading)
     return plot
 
 
 @styled
 def precision_recall(answers: Answers) -> Plot:
     """One precision-recall curve per label with what no skill would give, its prevalence, as a dotted line."""
-    plot = new_plot(4.4, 4.6)
+    plot = _curve_plot(answers)
     axes = plot.add_subplot()
     looks = line_looks()
     for label in _curve_labels(answers):
@@ -138,7 +140,7 @@ def precision_recall(answers: Answers) -> Plot:
         axes.axhline(without, color=colour, linestyle=":", linewidth=1)
     unit_square(axes, "recall", "precision")
     axes.set_title(_title(answers, "precision and recall"))
-    axes.legend(loc="lower left", title="label  AUPRC", alignment="left")
+    legend_beside(plot, "label  AUPRC")
     return plot
 
 
@@ -212,11 +214,16 @@ def _draw_roc(
     axes.plot(falsely, rightly, color=look[0], linestyle=look[1], label=f"{name}  {area:.3f}")
 
 
-def _finish_roc(axes: Axes, title: str, heading: str) -> None:
+def _finish_roc(plot: Plot, axes: Axes, title: str, heading: str) -> None:
     axes.plot([0, 1], [0, 1], color=QUIET, linestyle=":", linewidth=1, label="no skill  0.500")
     unit_square(axes, "1 - specificity", "sensitivity")
     axes.set_title(title)
-    axes.legend(loc="lower right", title=f"{heading}  AUROC", alignment="left")
+    legend_beside(plot, f"{heading}  AUROC")
+
+
+def _curve_plot(answers: Answers, names: int = 1) -> Plot:
+    """A plot with room for curves and, beside them, for a legend that has that many labels in a line."""
+    return new_plot(6.0 + 0.06 * names * max(map(len, answers.labels)), 4.3)
 
 
 def _title(answers: Answers, what: str) -> str:
