@@ -6,11 +6,13 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import zmq
+from rich.progress import Progress
 
 from messages import ANY_PORT, PATIENCE_S, Script
 from scopeline.control import Control
@@ -21,7 +23,7 @@ from scopeline.sinks.zeromq import ZmqSink
 from scopeline_bench.fuzz import Siege, Window
 from scopeline_bench.garbage import LIMIT_BYTES, Garbage
 from scopeline_bench.outsider import Found
-from scopeline_bench.rooms import Visit
+from scopeline_bench.rooms import Visit, measure_visits
 
 
 class Silent:
@@ -103,6 +105,16 @@ def test_a_desk_and_a_publisher_survive_garbage_on_every_socket() -> None:
     assert there["marks"] == 0
     assert there["refused"] >= 500  # some of the raw bytes spoke ZeroMQ
     assert marks.rest(0.0, 0) == []
+
+
+def test_where_there_are_no_network_namespaces_the_reason_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    visits, why = measure_visits(tmp_path / "none.mp4", tmp_path, Progress())
+    assert visits == []
+    assert why is not None
+    assert "there is no `ip` command" in why
 
 
 def window(**changes: Any) -> Window:
