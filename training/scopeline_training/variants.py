@@ -138,7 +138,8 @@ def is_good(sample: Sample) -> bool:
 
 def _spoilt_some(catalogue: Catalogue, seed: int) -> Catalogue:
     rng = np.random.default_rng((seed, 12))
-    chosen: Numbers = np.flatnonzero(rng.random(len(catalogue)) < NOISY_SHARE)
+    count = max(1, round(NOISY_SHARE * len(catalogue)))
+    chosen: Numbers = np.sort(rng.choice(len(catalogue), count, replace=False))
     samples = list(catalogue.samples)
     for number in chosen:
         # Seeded by content, so that a picture is spoilt in the same way in every version.
