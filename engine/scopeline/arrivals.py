@@ -15,7 +15,7 @@ class Arrivals:
 
     Normal is: jitter of 20 ms, frames in bunches of three (B-frames), uneven rates (VFR), repeated frames of a rate
     conversion. What is told is told once: a lag until it is over, everything else at most once in `TOLD_EVERY_S`, with
-    what was kept back counted in. About 5 us a frame.
+    what was kept back counted in. About 11 us a frame.
     """
 
     SILENT_S = 0.35
