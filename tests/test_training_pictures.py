@@ -14,7 +14,8 @@ from scopeline.crop import CropKind, View
 from scopeline.errors import ConfigError, SourceError
 from scopeline.field_estimator import field_of_still
 from scopeline.picture import Pixels, picture_from_file, rgb_pixels
-from scopeline_training.catalogue import Sample
+from scopeline_training.catalogue import Catalogue, Sample
+from scopeline_training.channel_moments import channel_moments
 from scopeline_training.pictures import CropName, PicturePlan, load_mask, load_pixels, load_second
 from scopeline_training.recipe import InputPlan
 
@@ -130,3 +131,13 @@ def test_what_is_no_picture_or_has_no_mask_is_told(tmp_path: Path) -> None:
         load_pixels(Sample(tmp_path / "gone.jpg"), PicturePlan(size=40))
     with pytest.raises(ConfigError, match="wanted a mask, got none"):
         load_mask(Sample(write_image(tmp_path / "b.png", scene(1))), PicturePlan(size=40))
+
+
+def test_the_moments_of_a_data_set_are_those_of_all_its_pixels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    stills = [rng.integers(0, 256, (32, 32, 3), dtype=np.uint8) // np.uint8(divisor) for divisor in (1, 2, 4)]
+    samples = tuple(Sample(write_image(tmp_path / f"{n}.png", pixels)) for n, pixels in enumerate(stills))
+    found = channel_moments(Catalogue(samples, {}, "noise"), PicturePlan(size=32, crop="none"))
+    every = np.concatenate(stills).reshape(-1, 3) / 255
+    assert np.abs(np.array(found.mean) - every.mean(axis=0)).max() < 1e-9
+    assert np.abs(np.array(found.std) - every.std(axis=0)).max() < 1e-9
