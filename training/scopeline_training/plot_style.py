@@ -93,5 +93,7 @@ def legend_beside(plot: Plot, title: str) -> None:
 def png(plot: Plot, dpi: int = DPI) -> bytes:
     """The plot as PNG file, the same bytes every time."""
     written = io.BytesIO()
-    plot.savefig(written, format="png", dpi=dpi, metadata={"Software": None})
+    plot.savefig(  # tight: a label beside square axes would be cut otherwise
+        written, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None}
+    )
     return written.getvalue()

@@ -151,7 +151,7 @@ def _overall_table(answers: Answers, slug: str, seed: int) -> Table:
 
 
 def _label_table(answers: Answers, slug: str, seed: int) -> Table:
-    rows = tuple(
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
         (row.label, row.pictures, row.groups, row.prevalence, *row.figures)
         for row in label_scores(answers, seed=seed)
     )
