@@ -1,4 +1,4 @@
-"""Ingest: frames in patient folders, a sheet that can be read back, and nothing of what a screen says of the patient."""
+"""Ingest: frames in patient folders, a sheet that can be read back, nothing of what a screen says of the patient."""
 
 from collections.abc import Iterator
 from pathlib import Path

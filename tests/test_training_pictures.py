@@ -80,7 +80,8 @@ def test_a_mask_lies_on_what_the_picture_shows(tmp_path: Path, crop: CropName) -
 
 
 def test_many_class_masks_keep_their_values_and_get_no_new_ones(tmp_path: Path) -> None:
-    values = np.kron(np.array([[0, 3], [6, 1]], np.uint8), np.ones((60, 80), np.uint8))
+    blocks = np.array([[0, 3], [6, 1]], np.uint8)
+    values = blocks.repeat(60, axis=0).repeat(80, axis=1)
     sample = Sample(write_image(tmp_path / "a.png", scene(1)), mask=write_image(tmp_path / "m.png", values))
     assert set(np.unique(load_mask(sample, PicturePlan(size=77, crop="none"), threshold=None))) == {
         0,
