@@ -12,16 +12,54 @@ from scopeline.errors import ConfigError
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="Recipe file, for instance training/recipes/demo.toml.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Bundle folder to write; runs/NAME when left out.")
+    recipe: Annotated[
+        Path | None, typer.Argument(help="Recipe file, for instance training/recipes/demo.toml.")
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="No recipe: a folder with a folder of pictures for each label.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder to write; runs/NAME when left out.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="key.key=value over the recipe, as fit.rate=1e-4.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the fit, at most.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many pictures per label and part.")
+    ] = None,
+    trial: Annotated[
+        bool,
+        typer.Option(
+            "--trial", help="Prove that it runs: few small pictures, two epochs, worthless figures."
+        ),
+    ] = False,
+    weights: Annotated[Path | None, typer.Option(help="File of weights for the backbone.")] = None,
+    go_on_from: Annotated[
+        Path | None, typer.Option("--continue", help="Checkpoint to start from, as at another batch size.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what an interrupted run left in --out.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Use a data set that the probes refuse; all is stamped.")
+    ] = False,
 ) -> None:
-    """Train a model bundle from a recipe: data, network, fit, figures, card, ONNX."""
+    """Train a model bundle from a recipe or a folder: data, probes, split, fit, report, card, ONNX."""
     _need_torch()
-    from scopeline_training.train import run
+    from scopeline_training.running import RunOptions
+    from scopeline_training.train_any import TrainOptions, train_folder, train_recipe
 
-    run(recipe, out or Path("runs") / recipe.stem)
+    if (recipe is None) == (data is None):
+        raise ConfigError("wanted a recipe file, or --data FOLDER, one of them")
+    options = TrainOptions(
+        changes=tuple(changes or ()), weights=weights, epochs=epochs, trial=trial,
+        run=RunOptions(force=force, resume=resume, go_on_from=go_on_from, limit=limit),
+    )  # fmt: skip
+    if recipe is not None:
+        train_recipe(recipe, out or Path("runs") / recipe.stem, options)
+    elif data is not None:
+        train_folder(data, out or Path("runs") / data.resolve().name, options)
 
 
 def evaluate_quality(
@@ -90,6 +128,90 @@ def evaluate_shortcuts(
     Console(soft_wrap=True).print(str(verdict), highlight=False)
     if verdict.refused:
         raise typer.Exit(1)
+
+
+def evaluate_external(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a finished bundle.")],
+    sheet: Annotated[
+        Path | None, typer.Option(help="CSV with the columns ID,label; pictures lie below its folder.")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option(help="Folder with a folder of pictures per label.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Where the sheet's pictures lie, if elsewhere.")] = None,
+    head: Annotated[str | None, typer.Option(help="Head of the bundle; found by its labels.")] = None,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OLD=NEW", help="Label of the set = label of the head; OLD= leaves it out."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the report.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also a set that the shortcut probes refuse; stamps the report.")
+    ] = False,
+) -> None:
+    """Run a finished bundle on an external set and write the report."""
+    _need_torch()
+    import sys
+
+    from rich.console import Console
+
+    from scopeline_training import external
+
+    if (sheet is None) == (folder is None):
+        raise ConfigError("wanted one of --sheet FILE and --folder DIR, got both or neither")
+    pairs = [pair.partition("=") for pair in rename or ()]
+    if not all(equals for _, equals, _ in pairs):
+        raise ConfigError(f"--rename: wanted OLD=NEW, got {', '.join(rename or ())}")
+    pictures = external.read_sheet(sheet, images) if sheet else external.read_folder(folder or Path())
+    page = external.evaluate_external(
+        bundle,
+        pictures,
+        out or Path("runs") / f"{bundle.resolve().name}-external",
+        head=head,
+        rename={old: new for old, _, new in pairs},
+        force=force,
+        command=" ".join(["scopeline", *sys.argv[1:]]),
+    )
+    Console(soft_wrap=True).print(f"wrote {page}")
+
+
+def evaluate_readers(
+    readings: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CSV",
+            help="case, group, truth, model or model_probability, then one column per reader, the senior first.",
+        ),
+    ],
+    labels: Annotated[
+        str, typer.Option(help="All labels, with commas, mild to severe, the positive one last.")
+    ] = "",
+    senior: Annotated[str | None, typer.Option(help="Reader who decides ties; the first column.")] = None,
+    threshold: Annotated[float, typer.Option(help="From which probability the model says yes.")] = 0.5,
+    seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.")] = Path("runs/readers"),
+) -> None:
+    """Compare a model with human readers and their consensus on the same cases."""
+    _need_torch()
+    import sys
+
+    from rich.console import Console
+
+    from scopeline_training.reader_report import write_study
+    from scopeline_training.readings import read_readings
+
+    names = [label.strip() for label in labels.split(",") if label.strip()]
+    read = read_readings(readings, labels=names, senior=senior, threshold=threshold)
+    found = write_study(
+        out, read, source=readings.name, command=" ".join(["scopeline", *sys.argv[1:]]), seed=seed
+    )
+    console = Console(soft_wrap=True)
+    for each in found.comparisons:
+        p = f"p {each.p:.4f}" if each.p_holm is None else f"p {each.p:.4f}, after Holm {each.p_holm:.4f}"
+        console.print(
+            f"{each.measure}: model {each.model.value:.3f}, {each.reader} {each.human.value:.3f}, "
+            f"difference {each.difference}, {p}",
+            highlight=False,
+        )
+    console.print(f"wrote {out / 'report.html'}")
 
 
 def _need_torch() -> None:

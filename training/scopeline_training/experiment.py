@@ -1,5 +1,7 @@
-"""Experiment: a recipe of the general path: any data set, any network of the zoo, any questions. TOML in, frozen structs
-out; an unknown key is an error that says where."""
+"""Experiment: a recipe of the general path: any data set, any network of the zoo, any questions.
+
+TOML in, frozen structs out; an unknown key is an error that says where.
+"""
 
 from __future__ import annotations
 

@@ -293,7 +293,7 @@ def _check(checkpoint: Path, identity: Identity) -> None:
 def _checkpoint(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # whatever is wrong with a file, torch has an error of its own for it
         raise ConfigError(f"{path}: wanted a checkpoint of a fit, cannot read it ({error})") from error
     if "state_dict" not in content:
         raise ConfigError(f"{path}: wanted a checkpoint of a fit, got a file without `state_dict`")

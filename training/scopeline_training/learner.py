@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -21,6 +21,7 @@ from scopeline_training.trainable_network import TrainableNetwork
 
 make_torchvision_importable()
 from lightning.pytorch import LightningModule  # noqa: E402
+from torchmetrics import Metric  # noqa: E402
 from torchmetrics.classification import (  # noqa: E402
     BinaryF1Score,
     MulticlassAccuracy,
@@ -74,7 +75,8 @@ class Learner(LightningModule):
         for name, weights in class_weights.items():
             self.register_buffer(f"weights_{name}", weights, persistent=False)
         self.scores = nn.ModuleDict({
-            f"{part}_{output}": _score(self.questions[head]) for part in ("train", "val") for output, head in self._scored
+            f"{part}_{output}": _score(self.questions[head])
+            for part in ("train", "val") for output, head in self._scored
         })  # fmt: skip
 
     @property
@@ -131,13 +133,14 @@ class Learner(LightningModule):
         whole = torch.stack(losses).sum()
         self._note(f"{part}_loss", whole, size)
         for name, head_name in self._scored:
-            self._score(
+            self._watch(
                 part, name, self.questions[head_name], logits[name].detach(), batch.targets[head_name]
             )
         return whole
 
-    def _score(self, part: Part, output: str, head: HeadPlan, logits: Tensor, targets: Tensor) -> None:
+    def _watch(self, part: Part, output: str, head: HeadPlan, logits: Tensor, targets: Tensor) -> None:
         score = self.scores[f"{part}_{output}"]
+        assert isinstance(score, Metric)
         if head.role == "mask":
             score.update(logits[:, 0], targets)
             measure = "Dice of pixels"
@@ -164,18 +167,10 @@ def class_weights(head: HeadPlan, targets: Tensor) -> Tensor:
     return weights / weights.mean()
 
 
-class _Rates:
-    """Epochs or steps done -> factor of the rate."""
-
-    def __init__(self, schedule: Cosine | WarmRestarts, top: float, total: int) -> None:
-        self.schedule, self.top, self.total = schedule, top, total
-
-    def __call__(self, position: int) -> float:
-        return rate_at(self.schedule, position, top=self.top, total=self.total) / self.top
-
-
-def _factor(schedule: Cosine | WarmRestarts, phase: PhasePlan, steps: int) -> _Rates:
-    return _Rates(schedule, phase.rate, phase.epochs * (steps if schedule.per == "step" else 1))
+def _factor(schedule: Cosine | WarmRestarts, phase: PhasePlan, steps: int) -> Callable[[int], float]:
+    """Epochs or steps done -> factor of the rate. A closure, which a checkpoint leaves out; an object it would keep."""
+    total = phase.epochs * (steps if schedule.per == "step" else 1)
+    return lambda position: rate_at(schedule, position, top=phase.rate, total=total) / phase.rate
 
 
 def _optimiser(plan: FittingPlan, groups: list[dict[str, Any]], rate: float) -> torch.optim.Optimizer:
@@ -186,7 +181,7 @@ def _optimiser(plan: FittingPlan, groups: list[dict[str, Any]], rate: float) -> 
     return torch.optim.SGD(groups, lr=rate, momentum=0.9)
 
 
-def _score(head: HeadPlan) -> nn.Module:
+def _score(head: HeadPlan) -> Metric:
     if head.role == "mask":
         return BinaryF1Score(ignore_index=UNKNOWN)
     return MulticlassAccuracy(len(head.labels), average="macro", ignore_index=UNKNOWN)

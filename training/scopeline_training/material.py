@@ -42,7 +42,7 @@ class Shown:
         return len(self.catalogue)
 
     def __call__(self, number: int) -> tuple[tuple[Pixels, ...], MaskPixels | None]:
-        """One or two (S, S, 3) uint8 RGB pictures, and the (S, S) uint8 mask if there are masks. Not to be written to."""
+        """One or two (S, S, 3) uint8 RGB pictures, and the (S, S) uint8 mask if there is one. Not to be written to."""
         if self._held is not None and number in self._held:
             return self._held[number]
         sample = self.catalogue.samples[number]
@@ -101,7 +101,7 @@ def material_of(
 
 
 def colour_statistics(material: Material) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and standard deviation of R, G and B in 0..1 over all pixels, as study S2 takes them of its training part."""
+    """Mean and standard deviation of R, G and B in 0..1 over all pixels; study S2 takes them of its training part."""
     count, total, squares = 0, np.zeros(3), np.zeros(3)
     for number in material.numbers:
         for pixels in material.shown(int(number))[0]:

@@ -16,8 +16,9 @@ from scopeline.degrade import FAMILIES, SEED_STYLE, degrade
 from scopeline.picture import Pixels
 from scopeline_training.examples import UNKNOWN
 from scopeline_training.experiment import SpoilPlan
-from scopeline_training.material import Material, MaskPixels
+from scopeline_training.material import Material
 from scopeline_training.network_plan import HeadPlan
+from scopeline_training.pictures import MaskPixels
 from scopeline_training.presets import PresetName, augment, oct_size, steady
 
 Rng = np.random.Generator
