@@ -147,7 +147,9 @@ def split_of(path: Path, value: str) -> str | None:
 
 def labels_in_order(wanted: Sequence[str], found: Iterable[str]) -> tuple[str, ...]:
     """The plan's labels, or else those found, in alphabetical order (numbers by value)."""
-    return tuple(wanted) or tuple(sorted(set(found), key=lambda each: (not each.isdigit(), each.zfill(12))))
+    return tuple(wanted) or tuple(
+        sorted(set(found), key=lambda each: (not each.isdigit(), each.zfill(12) if each.isdigit() else each))
+    )
 
 
 def catalogue_of(
