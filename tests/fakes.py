@@ -88,7 +88,7 @@ class FakeBackend:
 
     def __init__(
         self,
-        answer: Callable[[Pixels], Mapping[str, Sequence[float]]],
+        answer: Callable[[Pixels], Mapping[str, Sequence[float] | NDArray[np.float32]]],
         *,
         gate: threading.Semaphore | None = None,
         fail_at: int | None = None,
@@ -148,6 +148,7 @@ class CollectingSink:
 QUALITY = Head(name="quality", role="quality", labels=("bad", "good"))
 ORGAN = Head(name="organ", role="location", labels=("outside", "rectum", "sigmoid"))
 MES = Head(name="mes", role="grade", labels=("0", "1", "2", "3"))
+POLYP = Head(name="polyp", role="mask", labels=("polyp",), threshold=0.5)
 
 
 def description(

@@ -16,6 +16,7 @@ from scopeline.wire import (
     FrameMessage,
     HeadResult,
     LedgerReport,
+    MaskResult,
     OverlayBox,
     SegmentMessage,
     SmoothedHead,
@@ -67,6 +68,7 @@ class Script:
             "overlays": ["text"],
             "quality": 0.94,
             "heads": {"location": _head(LOCATIONS, 1), "mes": _head("0123", 2, expected=1.9)},
+            "masks": {"polyp": _mask()},
             "smoothed": {"location": _smoothed(LOCATIONS, 1), "mes": _smoothed("0123", 2)},
             "segment": None,
             "state": "running",
@@ -78,7 +80,7 @@ class Script:
 
     def unusable(self, reason: str = "blurred", **changes: Any) -> FrameMessage:
         """A frame that was not judged."""
-        return self.frame(reason=reason, heads={}, quality=0.1, **changes)
+        return self.frame(reason=reason, heads={}, masks={}, quality=0.1, **changes)
 
     def segment(self, number: int, location: str | None = "sigmoid", **changes: Any) -> SegmentMessage:
         plain: dict[str, Any] = {
@@ -164,6 +166,18 @@ def shares(labels: tuple[str, ...] | str, top: int) -> dict[str, float]:
 
 def _head(labels: tuple[str, ...] | str, top: int, expected: float | None = None) -> HeadResult:
     return HeadResult(probabilities=shares(labels, top), entropy=0.9, abstain=False, expected=expected)
+
+
+def _mask() -> MaskResult:
+    return MaskResult(
+        label="polyp",
+        threshold=0.5,
+        share=0.031,
+        peak=0.98,
+        box=(700, 300, 200, 160),
+        regions=1,
+        contours=[[(700.0, 300.5), (900.0, 310.0), (820.0, 460.0)]],
+    )
 
 
 def _smoothed(labels: tuple[str, ...] | str, top: int) -> SmoothedHead:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
-from fakes import MES, QUALITY, description, fake_bundle
+from fakes import MES, POLYP, QUALITY, description, fake_bundle
 from scopeline.bundle import Head, check_outputs, load_bundle, write_bundle
 from scopeline.errors import BundleError
 
@@ -82,6 +82,19 @@ def test_a_bundle_of_another_schema_says_what_to_do(tmp_path: Path) -> None:
         (('labels = ["bad", "good"]', 'labels = ["bad", "fine"]'), "needs a label 'good'"),
         (('labels = ["bad", "good"]', 'labels = ["good"]'), "two or more different labels"),
         (('role = "quality"', 'role = "quality"\ntemperature = 0.0'), "temperature must be positive"),
+        (('role = "quality"', 'role = "quality"\nthreshold = 0.5'), "a threshold is for masks"),
+        (('role = "quality"', 'role = "mask"\nthreshold = 0.5'), "needs one label"),
+        (
+            ('role = "quality"\nlabels = ["bad", "good"]', 'role = "mask"\nlabels = ["polyp"]'),
+            "needs a threshold between 0 and 1, got None",
+        ),
+        (
+            (
+                'role = "quality"\nlabels = ["bad", "good"]',
+                'role = "mask"\nlabels = ["polyp"]\nthreshold = 0.5\nabstain_below = 0.2',
+            ),
+            "a mask cannot abstain",
+        ),
     ],
 )
 def test_heads_that_make_no_sense_are_refused(
@@ -93,9 +106,15 @@ def test_heads_that_make_no_sense_are_refused(
 
 def test_outputs_must_be_the_heads() -> None:
     bundle = fake_bundle(QUALITY, MES)
-    check_outputs(bundle, {"quality": 2, "mes": 4})
-    check_outputs(bundle, {"quality": None, "mes": 4})
-    for outputs in ({"quality": 2}, {"quality": 2, "mes": 3}, {"quality": 2, "mes": 4, "organ": 3}):
+    check_outputs(bundle, {"quality": (2,), "mes": (4,)})
+    check_outputs(bundle, {"quality": (None,), "mes": (4,)})
+    wrong: tuple[dict[str, tuple[int, ...]], ...] = (
+        {"quality": (2,)},
+        {"quality": (2,), "mes": (3,)},
+        {"quality": (2,), "mes": (1, 4)},
+        {"quality": (2,), "mes": (4,), "organ": (3,)},
+    )
+    for outputs in wrong:
         with pytest.raises(BundleError, match="must agree in name and size"):
             check_outputs(bundle, outputs)
 
@@ -113,3 +132,25 @@ def test_what_is_written_is_read_back_the_same(tmp_path: Path) -> None:
     assert written.heads == (QUALITY, odd)
     assert written.network.sha256 == hashlib.sha256(b"network").hexdigest()
     assert (written.name, written.input, written.training) == ("odd", about.input, about.training)
+
+
+def test_a_mask_must_be_as_large_as_the_picture() -> None:
+    bundle = fake_bundle(POLYP)
+    check_outputs(bundle, {"polyp": (1, 32, 32)})
+    check_outputs(bundle, {"polyp": (1, "height", "width")})
+    for shape in ((1, 16, 16), (2, 32, 32), (32, 32), (1,)):
+        with pytest.raises(BundleError, match="must agree in name and size"):
+            check_outputs(bundle, {"polyp": shape})
+
+
+def test_a_mask_is_the_tempered_logistic_function() -> None:
+    head = Head(name="polyp", role="mask", labels=("polyp",), threshold=0.5, temperature=1.7)
+    logits = np.array([[[-200.0, -3.0, 0.0], [0.5, 40.0, 300.0]]], np.float32)
+    assert head.mask(logits) == pytest.approx(expit(logits[0].astype(float) / 1.7), abs=1e-6)
+    assert head.mask(logits).dtype == np.float32
+
+
+def test_a_mask_head_is_written_and_read_back(tmp_path: Path) -> None:
+    about = description(QUALITY, POLYP)
+    assert write_bundle(tmp_path, about, network=b"network", card="# Card\n").heads == (QUALITY, POLYP)
+    assert (tmp_path / "bundle.toml").read_text().count("threshold") == 1

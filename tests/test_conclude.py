@@ -1,20 +1,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from fakes import MES, ORGAN, QUALITY
+from fakes import MES, ORGAN, POLYP, QUALITY
+from scopeline.bundle import Input
 from scopeline.conclude import Concluder, Identity, Moment
 from scopeline.config import BundleChoice, Pipeline, Publishing
+from scopeline.crop import CropKind
 from scopeline.errors import ConfigError
 from scopeline.field_of_view import FieldOfView, Shape
 from scopeline.field_tracker import FieldEvent
+from scopeline.marked_area import MaskTracer
 from scopeline.marks import Mark, Marks
+from scopeline.notices import Signal
 from scopeline.prediction import Prediction, Probabilities, Reason
 from scopeline.prepare import Prepared
+from scopeline.signal_watch import SignalWatch
 from scopeline.smoothing import SmoothingSettings
 from scopeline.wire import FieldMessage, FrameMessage, LedgerReport, Message, SegmentMessage, StatusMessage
 
@@ -171,3 +177,56 @@ def test_a_late_joiner_learns_every_five_seconds_what_it_listens_to() -> None:
     ]
     assert [status.sent["frame"] for status in running] == [51, 101]
     assert running[0].source == "source"
+
+
+def _with_masks(watch: SignalWatch | None = None, *, mask_rle: bool = False) -> Concluder:
+    pipeline = Pipeline(
+        name="test", bundles=(BundleChoice(path="nowhere"),), publish=Publishing(mask_rle=mask_rle)
+    )
+    tracer = MaskTracer(POLYP, Input(width=32, height=32, crop=CropKind.INSCRIBED))
+    return Concluder(_IDENTITY, pipeline, (QUALITY, POLYP), None, watch, {"polyp": tracer})
+
+
+def _marked(seq: int) -> Prediction:
+    mask = np.zeros((32, 32), np.float32)
+    mask[8:16, 8:24] = 0.9
+    scores: dict[str, Probabilities] = {"quality": np.array([0.02, 0.98], np.float32)}
+    return Prediction(seq, 1_000_000 * seq, seq / _FPS, scores, None, 0.98, {"polyp": mask})
+
+
+def test_a_mask_is_published_in_signal_pixels_and_is_not_smoothed() -> None:
+    message = _last_frame(_run(_with_masks(), [_marked(0)]))
+    result = message.masks["polyp"]
+    assert (result.label, result.threshold, result.regions, result.rle) == ("polyp", 0.5, 1, None)
+    assert result.peak == pytest.approx(0.9)
+    assert result.box is not None
+    [contour] = result.contours
+    assert np.array(contour).min(axis=0) == pytest.approx(result.box[:2], abs=1)
+    assert (set(message.smoothed), set(message.heads)) == (set(), {"quality"})
+
+
+def test_a_mask_is_published_as_run_lengths_when_the_pipeline_says_so() -> None:
+    runs = _last_frame(_run(_with_masks(mask_rle=True), [_marked(0)])).masks["polyp"].rle
+    assert runs is not None
+    assert runs.size == (32, 32)
+    # Column after column: eight columns of nothing, then sixteen times eight marked of 32.
+    assert runs.counts == [8 * 32 + 8, *[8, 24] * 15, 8, 16 + 8 * 32]
+
+
+def test_no_mask_is_published_without_a_verdict_or_while_the_picture_is_no_scopes() -> None:
+    dark = Prediction(0, 0, 0.0, {}, Reason.BLACK)
+    assert not _last_frame(_run(_with_masks(), [dark])).masks
+    concluder = _with_masks(SignalWatch())
+    bars = replace(_prepared(0), weather=Signal.COLOUR_BARS)
+    assert not _last_frame(list(concluder.conclude(bars, _marked(0), _moment(0)))).masks
+    assert _last_frame(list(concluder.conclude(_prepared(1), _marked(1), _moment(1)))).masks
+
+
+def test_a_mask_head_cannot_be_smoothed() -> None:
+    pipeline = Pipeline(
+        name="test",
+        bundles=(BundleChoice(path="nowhere"),),
+        smoothing={"polyp": SmoothingSettings()},
+    )
+    with pytest.raises(ConfigError, match="no bundle has such a head to be smoothed"):
+        Concluder(_IDENTITY, pipeline, (QUALITY, POLYP))

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy.special import expit
 
-from fakes import MES, ORGAN, QUALITY, FakeBackend, fake_bundle, scope_pixels
+from fakes import MES, ORGAN, POLYP, QUALITY, FakeBackend, fake_bundle, scope_pixels
 from scopeline.bundle import Head
 from scopeline.config import Condition, HeadRule
 from scopeline.errors import ConfigError
@@ -125,9 +127,13 @@ def test_frames_go_through_a_network_in_one_batch() -> None:
 @pytest.mark.parametrize(
     ("rules", "complaint"),
     [
-        ({"polyp": HeadRule()}, "no bundle has such a head"),
+        ({"glottis": HeadRule()}, "no bundle has such a head"),
         (
             {"organ": HeadRule(when=Condition(head="quality", label="fine", at_least=0.5))},
+            "there are the heads and labels",
+        ),
+        (
+            {"mes": HeadRule(when=Condition(head="polyp", label="polyp"))},
             "there are the heads and labels",
         ),
         (
@@ -138,9 +144,50 @@ def test_frames_go_through_a_network_in_one_batch() -> None:
 )
 def test_rules_that_cannot_work_are_refused(rules: dict[str, HeadRule], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        Judge([_model(QUALITY, ORGAN, backend=_always())], rules, usable_at=0.5)
+        Judge([_model(QUALITY, ORGAN, POLYP, MES, backend=_always())], rules, usable_at=0.5)
 
 
 def test_two_bundles_cannot_share_a_heads_name() -> None:
     with pytest.raises(ConfigError, match="cannot share"):
         Judge([_model(ORGAN, backend=_always()), _model(ORGAN, backend=_always())], {}, usable_at=0.5)
+
+
+def _marking(seen: Pixels) -> dict[str, NDArray[np.float32]]:
+    """A mask that is what is seen: logits are the red channel less 140."""
+    return {"polyp": (seen[..., 0].astype(np.float32) - 140)[None]}
+
+
+def test_a_mask_is_the_probability_of_every_pixel_of_the_view() -> None:
+    frame = _prepared(0)
+    judge = Judge([_model(POLYP, backend=FakeBackend(_marking))], {}, usable_at=0.5)
+    [prediction] = judge.judge([frame])
+    assert (prediction.reason, prediction.scores) == (None, {})
+    red = frame.views[0][..., 0].astype(np.float64)
+    assert prediction.masks["polyp"] == pytest.approx(expit(red - 140), abs=1e-6)
+
+
+def test_a_frame_of_bad_quality_gets_no_mask() -> None:
+    models = [
+        _model(QUALITY, backend=_always(quality=BAD)),
+        _model(POLYP, backend=FakeBackend(_marking), name="second"),
+    ]
+    [prediction] = Judge(models, {}, usable_at=0.5).judge([_prepared(0)])
+    assert prediction.reason is not None
+    assert not prediction.masks
+
+
+def test_a_mask_is_asked_for_when_its_rule_says_so() -> None:
+    def quality_by_brightness(picture: Pixels) -> dict[str, tuple[float, ...]]:
+        return {"quality": GOOD if picture.mean() > 100 else BAD}
+
+    masks = FakeBackend(_marking)
+    models = [
+        _model(QUALITY, backend=FakeBackend(quality_by_brightness)),
+        _model(POLYP, backend=masks, name="second"),
+    ]
+    rule = HeadRule(every_ms=250, when=Condition(head="quality", label="good", at_least=0.5))
+    judge = Judge(models, {"polyp": rule}, usable_at=0.0)
+    levels = [150, 150, 150, 50, 150, 150, 150]
+    predictions = judge.judge([_prepared(seq, level=level) for seq, level in enumerate(levels)])
+    assert [prediction.seq for prediction in predictions if prediction.masks] == [0, 4]
+    assert masks.batches == [2]

@@ -80,6 +80,19 @@ def test_a_frame_older_than_half_a_second_is_no_assessment(watched: Watched) -> 
     assert "silent" in text
 
 
+def test_it_says_how_much_of_the_field_a_mask_marks(watched: Watched) -> None:
+    watched.hear(watched.script.frame())
+    assert "polyp 3.1 % of field" in watched.text()
+    watched.hear(watched.script.frame(masks={}))
+    assert "polyp" not in watched.text()
+
+
+def test_a_mask_of_an_old_frame_is_not_shown(watched: Watched) -> None:
+    watched.hear(watched.script.frame())
+    watched.later_ms = 600
+    assert "polyp" not in watched.text()
+
+
 def test_evidence_that_ran_out_is_no_assessment(watched: Watched) -> None:
     lost = {"location": SmoothedHead(posterior=shares(LOCATIONS, 1), tag=None, since_s=None)}
     watched.hear(watched.script.frame(segment=segment_now()))

@@ -9,7 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import cv2
-from scopeline.signal_look import SignalLook
 
 from scopeline.arrivals import Arrivals
 from scopeline.backends import open_backend
@@ -21,12 +20,14 @@ from scopeline.errors import ConfigError
 from scopeline.field_tracker import FieldTracker
 from scopeline.judge import Judge, Model
 from scopeline.ledger import Ledger
+from scopeline.marked_area import MaskTracer
 from scopeline.marks import MarkSource
 from scopeline.notices import Notices
 from scopeline.ports import Companion, Sink, Source
 from scopeline.prepare import Preparer
 from scopeline.scope_profile import load_profile
 from scopeline.shipped import shipped_scopes
+from scopeline.signal_look import SignalLook
 from scopeline.signal_watch import SignalWatch
 from scopeline.wire import Message
 
@@ -79,6 +80,7 @@ def assemble(
                 heads,
                 marks,
                 SignalWatch() if live else None,
+                _tracers(models),
             ),
             sinks,
             ledger=Ledger(),
@@ -123,6 +125,15 @@ def location_labels(pipeline: Pipeline) -> tuple[str, ...]:
     bundles = [load_bundle(pipeline.bundle_path(choice)) for choice in pipeline.bundles]
     heads = [head for bundle in bundles for head in bundle.heads]
     return next((tuple(head.labels) for head in heads if head.role == "location"), ())
+
+
+def _tracers(models: Sequence[Model]) -> dict[str, MaskTracer]:
+    return {
+        head.name: MaskTracer(head, model.bundle.input)
+        for model in models
+        for head in model.bundle.heads
+        if head.role == "mask"
+    }
 
 
 def _identity(

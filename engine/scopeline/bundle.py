@@ -1,15 +1,15 @@
 """Bundle: a model folder: the network, what goes in, what comes out, where it came from.
 
 A bundle is `bundle.toml` + `model.onnx` + `card.md`. The network takes (N, H, W, 3) uint8 RGB with its normalisation
-inside the graph, and gives one output of logits per head, named like the head. A compiled plan of any runtime is a
-cache of the bundle, never the artefact.
+inside the graph, and gives one output of logits per head, named like the head: (N, K), or (N, 1, H, W) of a mask.
+A compiled plan of any runtime is a cache of the bundle, never the artefact.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from scopeline.crop import CropKind
 from scopeline.errors import BundleError
-from scopeline.prediction import Probabilities
+from scopeline.prediction import MaskProbabilities, Probabilities
 
 SCHEMA = 1
 DESCRIPTION = "bundle.toml"
 
-Role = Literal["quality", "location", "grade", "finding"]
+Role = Literal["quality", "location", "grade", "finding", "mask"]
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,17 +57,26 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     name: str
     role: Role
     """`quality`: can this frame be judged. `location`: where is the scope. `grade`: ordinal, labels from mild to
-    severe. `finding`: anything else."""
+    severe. `finding`: anything else. `mask`: which pixels show what its one label names."""
     labels: tuple[str, ...]
     temperature: float = 1.0
     """Logits are divided by it before the softmax (Guo et al. 2017, "On calibration of modern neural networks")."""
     abstain_below: float = 0.0
     """The head abstains when its highest probability lies below this."""
+    threshold: float | None = None
+    """Masks, and no others: a pixel is marked when its probability is at least this."""
 
     def probabilities(self, logits: NDArray[np.float32]) -> Probabilities:
         """Calibrated probabilities of one frame from its (K,) logits, computed in float32 for every backend."""
         exponentials = np.exp((logits - logits.max()) / np.float32(self.temperature))
         result: Probabilities = exponentials / exponentials.sum()
+        return result
+
+    def mask(self, logits: NDArray[np.float32]) -> MaskProbabilities:
+        """Probability of every pixel of one frame, (H, W) float32: the logistic function of its (1, H, W) logits."""
+        # By the hyperbolic tangent, which no logit is too large for.
+        half = np.tanh(logits[0] * np.float32(0.5 / self.temperature))
+        result: MaskProbabilities = half * np.float32(0.5) + np.float32(0.5)
         return result
 
 
@@ -142,22 +151,35 @@ def load_bundle(folder: Path) -> Bundle:
     return Bundle(folder=folder, **msgspec.structs.asdict(content))
 
 
-def check_outputs(bundle: Bundle, outputs: Mapping[str, int | None]) -> None:
+def check_outputs(bundle: Bundle, outputs: Mapping[str, Sequence[object]]) -> None:
     """Refuse a network whose outputs are not the bundle's heads.
 
     Args:
-        outputs: Width K of each named output of the network, None where the network does not say.
+        outputs: Shape of each named output of the network without the batch axis; whatever is no number is a size that
+            the network does not say.
 
     Raises:
-        BundleError: a head has no output of its name and size.
+        BundleError: a head has no output of its name and size: (K,), or (1, H, W) of a mask, which is as large as
+            the bundle's input.
     """
-    wanted = {head.name: len(head.labels) for head in bundle.heads}
-    wrong = {name: size for name, size in wanted.items() if outputs.get(name, 0) not in (size, None)}
+    wanted = {
+        head.name: (1, bundle.input.height, bundle.input.width)
+        if head.role == "mask"
+        else (len(head.labels),)
+        for head in bundle.heads
+    }
+    wrong = [name for name, shape in wanted.items() if not _agree(outputs.get(name, ()), shape)]
     if wrong or set(outputs) != set(wanted):
         raise BundleError(
             f"{bundle.onnx_path}: the bundle's heads are {wanted}, the network's outputs are {dict(outputs)}; "
             "they must agree in name and size: export the bundle again"
         )
+
+
+def _agree(found: Sequence[object], wanted: tuple[int, ...]) -> bool:
+    return len(found) == len(wanted) and all(
+        size == each for size, each in zip(found, wanted, strict=True) if isinstance(size, int)
+    )
 
 
 def _check_heads(description: Path, heads: tuple[Head, ...]) -> None:
@@ -167,7 +189,8 @@ def _check_heads(description: Path, heads: tuple[Head, ...]) -> None:
             f"{description}: wanted at least one head, each with a name of its own, got {names}"
         )
     for head in heads:
-        if len(head.labels) < 2 or len(set(head.labels)) != len(head.labels):
+        _check_mask(description, head)
+        if len(head.labels) < (1 if head.role == "mask" else 2) or len(set(head.labels)) != len(head.labels):
             raise BundleError(
                 f"{description}: head {head.name!r} needs two or more different labels, got {head.labels}"
             )
@@ -179,6 +202,27 @@ def _check_heads(description: Path, heads: tuple[Head, ...]) -> None:
             raise BundleError(
                 f"{description}: quality head {head.name!r} needs a label 'good', got {head.labels}"
             )
+
+
+def _check_mask(description: Path, head: Head) -> None:
+    if head.role != "mask":
+        if head.threshold is not None:
+            raise BundleError(
+                f"{description}: head {head.name!r}: a threshold is for masks, its role is {head.role!r}; remove it"
+            )
+        return
+    if len(head.labels) != 1:
+        raise BundleError(
+            f"{description}: mask head {head.name!r} needs one label, what it marks, got {head.labels}"
+        )
+    if head.threshold is None or not 0 < head.threshold < 1:
+        raise BundleError(
+            f"{description}: mask head {head.name!r} needs a threshold between 0 and 1, got {head.threshold}"
+        )
+    if head.abstain_below:
+        raise BundleError(
+            f"{description}: mask head {head.name!r}: a mask cannot abstain; remove abstain_below"
+        )
 
 
 def _check_hash(path: Path, wanted: str) -> None:
@@ -194,7 +238,7 @@ def _check_hash(path: Path, wanted: str) -> None:
 
 
 def _toml(description: Description) -> str:
-    """The description as TOML. A string, a number and a list of strings look the same in JSON."""
+    """The description as TOML. A string, a number and a list of strings look the same in JSON; None is left out."""
     plain: dict[str, Any] = msgspec.to_builtins(description)
     heads = plain.pop("heads")
     tables = {f"[{key}]": value for key, value in plain.items() if isinstance(value, dict)}
@@ -204,5 +248,9 @@ def _toml(description: Description) -> str:
 
 
 def _section(title: str, values: Mapping[str, object]) -> str:
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+    lines = [
+        f"{key} = {json.dumps(value, ensure_ascii=False)}"
+        for key, value in values.items()
+        if value is not None
+    ]
     return "\n".join([*([title] if title else []), *lines, ""])

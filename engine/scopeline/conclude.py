@@ -16,11 +16,13 @@ import numpy as np
 from scopeline.bundle import Head
 from scopeline.config import Pipeline
 from scopeline.errors import ConfigError
+from scopeline.field_of_view import FieldOfView
 from scopeline.field_tracker import FieldEvent
 from scopeline.fixed_lag import Revision
+from scopeline.marked_area import MaskTracer, run_lengths
 from scopeline.marks import Mark, MarkSource
 from scopeline.notices import Incident, Notice, Signal, Trouble
-from scopeline.prediction import Prediction, Probabilities
+from scopeline.prediction import MaskProbabilities, Prediction, Probabilities
 from scopeline.prepare import Prepared
 from scopeline.segments import Observation, Segment, Segmenter
 from scopeline.signal_watch import SignalChange, SignalWatch
@@ -39,9 +41,11 @@ from scopeline.wire import (
     FrameMessage,
     HeadResult,
     LedgerReport,
+    MaskResult,
     Message,
     OverlayBox,
     RevisedTag,
+    RunLengths,
     SegmentMessage,
     SmoothedHead,
     StatusEvent,
@@ -94,9 +98,10 @@ class Concluder:
         heads: All heads of its bundles.
         marks: What the operator says.
         watch: Live, knows the weather of the signal. While it is anything but running no tag is published.
+        tracers: By name, one for every mask head.
 
     Raises:
-        ConfigError: the pipeline smooths a head that no bundle has, or that is not smoothed (quality).
+        ConfigError: the pipeline smooths a head that no bundle has, or that is not smoothed (quality, masks).
     """
 
     def __init__(
@@ -106,9 +111,11 @@ class Concluder:
         heads: Sequence[Head],
         marks: MarkSource | None = None,
         watch: SignalWatch | None = None,
+        tracers: Mapping[str, MaskTracer] | None = None,
     ) -> None:
         self._identity = identity
         self._watch = watch
+        self._tracers = dict(tracers or {})
         self._pipeline = pipeline
         self._heads = {head.name: head for head in heads}
         self._location = next((head for head in heads if head.role == "location"), None)
@@ -116,7 +123,7 @@ class Concluder:
         self._smoothers: dict[str, Smoother] = {
             head.name: make_smoother(self._settings(head), len(head.labels))
             for head in heads
-            if head.role != "quality"
+            if head.role not in ("quality", "mask")
         }
         _check_smoothing(self._smoothers, pipeline)
         self._lagging = [name for name in self._smoothers if self._settings(self._heads[name]).lag_s > 0]
@@ -309,6 +316,7 @@ class Concluder:
             heads={
                 name: _head_result(self._heads[name], scores) for name, scores in prediction.scores.items()
             },
+            masks={} if is_blind or field is None else self._mask_results(prediction, field),
             smoothed={
                 name: _smoothed_head(self._heads[name], value, is_blind) for name, value in smoothed.items()
             },
@@ -324,6 +332,29 @@ class Concluder:
             stale=_is_stale(born, moment.now_ns) if self._watch else False,
             models=dict(self._identity.models),
             config=self._identity.config,
+        )
+
+    def _mask_results(self, prediction: Prediction, field: FieldOfView) -> dict[str, MaskResult]:
+        return {
+            name: self._mask_result(self._tracers[name], probabilities, field)
+            for name, probabilities in prediction.masks.items()
+        }
+
+    def _mask_result(
+        self, tracer: MaskTracer, probabilities: MaskProbabilities, field: FieldOfView
+    ) -> MaskResult:
+        area = tracer.trace(probabilities, field)
+        runs = run_lengths(area.marked) if self._pipeline.publish.mask_rle else None
+        height, width = area.marked.shape
+        return MaskResult(
+            label=tracer.head.labels[0],
+            threshold=tracer.threshold,
+            share=round(area.share, _DIGITS),
+            peak=round(area.peak, _DIGITS),
+            box=area.box,
+            regions=area.regions,
+            contours=[list(outline) for outline in area.outlines],
+            rle=None if runs is None else RunLengths(size=(height, width), counts=runs),
         )
 
     def _last_revisions(self) -> list[RevisedTag]:

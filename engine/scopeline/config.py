@@ -63,6 +63,8 @@ class Publishing(_Section, frozen=True, kw_only=True):
     encoding: Encoding = "json"
     wall_clock: bool = False
     """Whether messages carry the time of day. Off by default: it can identify a patient."""
+    mask_rle: bool = False
+    """Whether masks are published as run lengths too, beside their outlines."""
 
 
 class Pipeline(_Section, frozen=True, kw_only=True):

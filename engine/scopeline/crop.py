@@ -38,12 +38,36 @@ class CropKind(StrEnum):
     """The bounding box, letterboxed on black; for segmentation."""
 
 
+Points = NDArray[np.float64]
+"""(K, 2) x, y."""
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where a view's pixels come from: `source` in the signal is shown in `target` of the view."""
 
     source: Box
     target: Box
+    is_bent: bool = False
+    """Whether a disc within `source` was stretched to a square."""
+
+    def to_signal(self, points: Points) -> Points:
+        """Where points of the view lie in the signal.
+
+        Args:
+            points: (K, 2) x, y in pixels of the view; its first pixel reaches from 0 to 1.
+
+        Returns:
+            (K, 2) float64 x, y in signal pixels, counted in the same way.
+        """
+        left, top, width, height = self.target
+        shares = (points - (left, top)) / (width, height)
+        if self.is_bent:
+            across, down = 2 * shares[:, 0] - 1, 2 * shares[:, 1] - 1
+            bent = np.stack([across * np.sqrt(1 - down**2 / 2), down * np.sqrt(1 - across**2 / 2)], axis=1)
+            shares = (bent + 1) / 2
+        found: Points = shares * self.source[2:] + self.source[:2]
+        return found
 
 
 Render = Callable[[Picture, Pixels], None]
@@ -93,7 +117,7 @@ class View:
         if self.kind is CropKind.INSCRIBED:
             return Placement(inscribed_box(field, self.width / self.height), whole)
         if self.kind is CropKind.DISC2SQUARE:
-            return Placement(_ellipse_box(field), whole)
+            return Placement(_ellipse_box(field), whole, is_bent=True)
         source = _even(field.box, field)
         scale = min(self.width / source[2], self.height / source[3])
         width, height = max(1, round(source[2] * scale)), max(1, round(source[3] * scale))

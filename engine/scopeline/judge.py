@@ -12,7 +12,7 @@ from scopeline.config import HeadRule
 from scopeline.errors import ConfigError
 from scopeline.picture import Pixels
 from scopeline.ports import Backend
-from scopeline.prediction import Prediction, Probabilities, Reason
+from scopeline.prediction import MaskProbabilities, Prediction, Probabilities, Reason
 from scopeline.prepare import Prepared
 from scopeline.quality import measure, name_fault
 
@@ -60,6 +60,7 @@ class _Verdict:
 
     prepared: Prepared
     scores: dict[str, Probabilities] = field(default_factory=dict)
+    masks: dict[str, MaskProbabilities] = field(default_factory=dict)
 
 
 class Judge:
@@ -112,9 +113,13 @@ class Judge:
         for row, (verdict, due) in enumerate(asked):
             # A condition on a head of the same network is known only now; heads are told in the bundle's order.
             for gate in due:
-                scores = gate.head.probabilities(logits[gate.head.name][row])
-                if gate.admits(verdict.scores, self.labels):
-                    verdict.scores[gate.head.name] = scores
+                if not gate.admits(verdict.scores, self.labels):
+                    continue
+                head, answer = gate.head, logits[gate.head.name][row]
+                if head.role == "mask":
+                    verdict.masks[head.name] = head.mask(answer)
+                else:
+                    verdict.scores[head.name] = head.probabilities(answer)
 
     def _could(self, gate: _Gate, verdict: _Verdict, own: set[str]) -> bool:
         """Whether the head's condition holds, or can only be known by running this very network."""
@@ -122,17 +127,18 @@ class Judge:
         return when is None or when.head in own or gate.admits(verdict.scores, self.labels)
 
     def _conclude(self, verdict: _Verdict) -> Prediction:
-        frame, scores, reason, quality = verdict.prepared, verdict.scores, verdict.prepared.reason, None
+        frame, scores, masks = verdict.prepared, verdict.scores, verdict.masks
+        reason, quality = frame.reason, None
         if reason is None and self._quality is not None and self._quality[0] in scores:
             quality = float(scores[self._quality[0]][self._quality[1]])
             if quality < self._usable_at:
                 # The head says that it is bad; the features say why. Measured only here: most frames are good.
                 reason = name_fault(measure(frame.views[0]))
-        if reason is None and not scores:
+        if reason is None and not scores and not masks:
             reason = Reason.NOT_DUE
         if reason is not None:
-            scores = {}
-        return Prediction(frame.seq, frame.captured_ns, frame.time_s, scores, reason, quality)
+            scores, masks = {}, {}
+        return Prediction(frame.seq, frame.captured_ns, frame.time_s, scores, reason, quality, masks)
 
     def close(self) -> None:
         for model in self.models:
@@ -145,11 +151,11 @@ def _stack(views: Sequence[Pixels]) -> Pixels:
 
 def _check_rules(heads: Sequence[Head], rules: Mapping[str, HeadRule]) -> None:
     names = [head.name for head in heads]
-    labels = {head.name: head.labels for head in heads}
+    labels = {head.name: head.labels for head in heads if head.role != "mask"}
     if len(set(names)) != len(names):
         raise ConfigError(f"two bundles of a pipeline cannot share a head's name, got {names}")
     for name, rule in rules.items():
-        if name not in labels:
+        if name not in names:
             raise ConfigError(f"[heads.{name}]: no bundle has such a head; there are {names}")
         when = rule.when
         if when is None:

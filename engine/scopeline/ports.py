@@ -49,7 +49,7 @@ class Backend(Protocol):
     """The arithmetic it really uses: `fp32`, `bf16`, ..."""
 
     def infer(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
-        """(N, H, W, 3) uint8 RGB -> logits per head, (N, K) float32."""
+        """(N, H, W, 3) uint8 RGB -> logits per head, (N, K) float32, or (N, 1, H, W) of a mask."""
         ...
 
     def close(self) -> None: ...

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 Probabilities = NDArray[np.float32]
 """(K,) float32 in 0..1 that sum to 1; the order is the head's label order."""
 
+MaskProbabilities = NDArray[np.float32]
+"""(H, W) float32 in 0..1: of every pixel of what the network was shown, that it belongs to what the head marks."""
+
 
 class Reason(StrEnum):
     """Why a frame was not judged. The value is what subscribers read."""
@@ -32,7 +35,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One frame's verdict: probabilities per head, or a reason. Never both, never neither."""
+    """One frame's verdict: probabilities and masks per head, or a reason. Never both, never neither."""
 
     seq: int
     captured_ns: int
@@ -42,9 +45,12 @@ class Prediction:
     reason: Reason | None = None
     quality: float | None = None
     """Probability that the frame can be judged, 0..1; None when no quality head ran."""
+    masks: Mapping[str, MaskProbabilities] = field(default_factory=dict)
+    """Per mask head that was due on this frame, in the pixels of its network's input."""
 
     def __post_init__(self) -> None:
-        if (self.reason is None) == (not self.scores):
+        if (self.reason is None) == (not self.scores and not self.masks):
             raise ValueError(
-                f"a prediction has scores or a reason, got scores for {sorted(self.scores)} and reason {self.reason}"
+                f"a prediction has scores or a reason, got scores for {sorted((*self.scores, *self.masks))} "
+                f"and reason {self.reason}"
             )

@@ -152,7 +152,7 @@ def _location(view: View, width: int) -> Panel:
     likeliest = sorted(shown, key=lambda label: -shown[label])[: _PANEL_LINES - 1]
     for label in [each for each in shown if each in likeliest]:
         lines.append(_bar(head, label, label[:11], 12, inside, "cyan"))
-    return _panel("location", lines, head is not None and head.tag is not None)
+    return _panel(f"location{_marked(view)}", lines, head is not None and head.tag is not None)
 
 
 def _headline(view: View, head: HeadView | None) -> Text:
@@ -166,6 +166,12 @@ def _headline(view: View, head: HeadView | None) -> Text:
             text.append(f"  now {view.frame.reason.replace('_', ' ')}", style="yellow")
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
+
+
+def _marked(view: View) -> str:
+    """What masks mark now, as shares of the field."""
+    masks = view.frame.masks.values() if view.frame and not _is_blind(view) else ()
+    return "".join(f" · {mask.label} {100 * mask.share:.1f} % of field" for mask in masks if mask.regions)
 
 
 def _why_none(view: View) -> str:

@@ -60,6 +60,36 @@ class HeadResult(msgspec.Struct, frozen=True, kw_only=True):
     """Ordinal heads: the expected grade, the sum of grade times probability."""
 
 
+class RunLengths(msgspec.Struct, frozen=True, kw_only=True):
+    """A mask in the pixels of its network's input, in COCO's uncompressed form."""
+
+    size: tuple[int, int]
+    """Height and width."""
+    counts: list[int]
+    """Lengths of runs, column after column: not marked, marked, and so on; they sum to height times width."""
+
+
+class MaskResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What one mask head marks on one frame."""
+
+    label: str
+    """What is marked."""
+    threshold: float
+    """Probability from which a pixel is marked."""
+    share: float
+    """Marked share of the field of view's area, 0..1."""
+    peak: float
+    """Highest probability within the field."""
+    box: tuple[int, int, int, int] | None
+    """x, y, width, height in signal pixels around all regions; null when nothing is marked."""
+    regions: int
+    """Connected regions; of more than 8 the largest 8 are outlined."""
+    contours: list[list[tuple[float, float]]]
+    """Corners (x, y) of closed outlines in signal pixels, largest region first, at most 48 each; no holes."""
+    rle: RunLengths | None = None
+    """Only when the pipeline says `mask_rle = true`."""
+
+
 class SmoothedHead(msgspec.Struct, frozen=True, kw_only=True):
     """One head over time."""
 
@@ -129,6 +159,8 @@ class FrameMessage(_Message, frozen=True, kw_only=True, tag="frame"):
     quality: float | None
     """Probability that the frame can be judged."""
     heads: dict[str, HeadResult]
+    masks: dict[str, MaskResult] = {}
+    """By mask head; empty when the frame was not judged, and unless `signal` is running."""
     smoothed: dict[str, SmoothedHead]
     revisions: list[RevisedTag] = []
     """Empty unless a head is smoothed with `lag_s`."""

@@ -44,13 +44,10 @@ class OnnxRuntimeBackend:
             ) from error
         self._input = self._session.get_inputs()[0].name
         self._heads = [output.name for output in self._session.get_outputs()]
-        shapes = {output.name: output.shape[-1] for output in self._session.get_outputs()}
-        check_outputs(
-            bundle, {name: size if isinstance(size, int) else None for name, size in shapes.items()}
-        )
+        check_outputs(bundle, {output.name: output.shape[1:] for output in self._session.get_outputs()})
 
     def infer(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
-        """(N, H, W, 3) uint8 RGB -> logits per head, (N, K) float32."""
+        """(N, H, W, 3) uint8 RGB -> logits per head, (N, K) float32, or (N, 1, H, W) of a mask."""
         return dict(zip(self._heads, self._session.run(self._heads, {self._input: pixels}), strict=True))
 
     def close(self) -> None:

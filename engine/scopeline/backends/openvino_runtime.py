@@ -62,13 +62,13 @@ class OpenVinoBackend:
         check_outputs(
             bundle,
             {
-                name: output.shape[-1]
+                name: tuple(output.shape)[1:]
                 for name, output in zip(self._heads, self._compiled.outputs, strict=True)
             },
         )
 
     def infer(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
-        """(N, H, W, 3) uint8 RGB -> logits per head, (N, K) float32."""
+        """(N, H, W, 3) uint8 RGB -> logits per head, (N, K) float32, or (N, 1, H, W) of a mask."""
         rows: list[list[NDArray[np.float32]]] = []
         for frame in pixels:
             self._request.infer([frame[None]], share_inputs=True)

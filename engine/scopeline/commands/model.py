@@ -7,11 +7,12 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from scopeline.backends import BACKENDS, open_backend
-from scopeline.bundle import Bundle, load_bundle
+from scopeline.bundle import Bundle, Head, load_bundle
 from scopeline.errors import BundleError
 from scopeline.shipped import shipped_pipelines
 
@@ -72,18 +73,22 @@ def check_model(
     finally:
         runtime.close()
     for head in bundle.heads:
-        rows = np.stack([head.probabilities(row) for row in logits[head.name]])
+        rows = np.stack([_answer(head, row) for row in logits[head.name]])
         if not np.isfinite(rows).all():
             raise BundleError(
                 f"{folder}: head {head.name!r} gives values that are not numbers on hostile frames"
             )
-        alone = np.stack([head.probabilities(answer[head.name][0]) for answer in one_by_one])
+        alone = np.stack([_answer(head, answer[head.name][0]) for answer in one_by_one])
         if np.abs(alone - rows).max() > 1e-4:
             raise BundleError(f"{folder}: head {head.name!r} answers differently in a batch than alone")
     Console().print(
         f"[green]ok[/] {bundle.name} {bundle.version}: {len(bundle.heads)} heads, "
         f"{backend} {precision}, {len(pictures)} hostile frames finite, batch equals single"
     )
+
+
+def _answer(head: Head, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    return head.mask(logits) if head.role == "mask" else head.probabilities(logits)
 
 
 def _hostile_pictures(bundle: Bundle) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
