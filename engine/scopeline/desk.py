@@ -302,7 +302,7 @@ class _ReplayCounter:
             except (ScopelineError, OSError, ValueError) as error:
                 reader.answers.popleft()
                 self.dropped += 1
-                _log.warning("a replay failed: %s", error)
+                _log.info("a replay failed: %s", error)
                 self._refuse(envelope, f"the replay failed: {error}")
                 return True
             reader.held, reader.moved_ns = None, time.monotonic_ns()
@@ -312,7 +312,7 @@ class _ReplayCounter:
     def _drop(self, reader: _Reader, why: str) -> None:
         self.dropped += len(reader.answers)
         reader.answers.clear()
-        _log.warning("a replay was dropped: %s", why)
+        _log.info("a replay was dropped: %s", why)
 
     def _refuse(self, envelope: list[bytes], why: str) -> None:
         answer = [*envelope, b"error", msgspec.json.encode(Refusal(error=why))]
