@@ -20,6 +20,8 @@ from scopeline_training.learner import AnyNetwork
 from scopeline_training.network_plan import HeadPlan
 from scopeline_training.presets import oct_size
 
+MASK_THRESHOLD = 0.5
+"""Probability from which a pixel counts as marked, in the figures of a run and in the engine."""
 FILES = ("bundle.toml", "model.onnx", "card.md")
 
 
@@ -98,10 +100,12 @@ def bundle_sha256(folder: Path) -> str:
 
 def _head(head: HeadPlan, temperature: float) -> Head:
     # By way of plain values: which roles there are is the engine's to say, and it refuses one that it does not know.
-    plain = {
+    plain: dict[str, object] = {
         "name": head.name,
         "role": head.role,
         "labels": head.labels,
         "temperature": round(temperature, 4),
     }
+    if head.role == "mask":  # a recipe names the background too, a bundle only what is marked
+        plain |= {"labels": head.labels[-1:], "threshold": MASK_THRESHOLD}
     return msgspec.convert(plain, Head)
