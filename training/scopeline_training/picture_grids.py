@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scopeline.picture import Pixels
 from scopeline_training.answers import Answers
 from scopeline_training.mask_scores import MaskAnswers, dice
-from scopeline_training.plot_style import COLOURS, PALE, PALE_RIGHT, RIGHT, WRONG, new_plot, styled
+from scopeline_training.plot_style import COLOURS, PALE, PALE_RIGHT, RIGHT, WRONG, styled
 
 PictureOf = Callable[[str], Pixels]
 """From the name of an answer to its picture, (H, W, 3) uint8 RGB."""
@@ -23,6 +23,8 @@ ROWS_EACH = 2
 """Rows of random pictures, and of the surest mistakes."""
 MOST_BARS = 4
 """Probabilities shown below a picture: the highest ones."""
+_CELL, _PICTURE, _TITLE, _BAR, _HEADING, _EDGE = 1.7, 1.56, 0.24, 0.17, 0.34, 0.12
+"""Inches."""
 _TRUE, _SAID = "#F0E442", COLOURS[5]
 """Outlines of masks: yellow and sky blue are told apart on red mucosa by everybody."""
 
@@ -38,21 +40,13 @@ def prediction_grid(answers: Answers, picture_of: PictureOf, *, seed: int = 0) -
     sections = [(f"{len(drawn)} pictures drawn at random", drawn)]
     if len(surest):
         sections.append((f"the {len(surest)} surest of {len(wrong)} mistakes", surest))
-    heights = [-(-len(numbers) // COLUMNS) for _, numbers in sections]
-    bars = min(MOST_BARS, len(answers.labels))
-    plot = new_plot(1.75 * COLUMNS, sum(heights) * (1.75 + 0.19 * bars) + 0.35 * len(sections))
-    parts = np.atleast_1d(np.asarray(plot.subfigures(len(sections), 1, height_ratios=heights)))
-    for part, (title, numbers), rows in zip(parts, sections, heights, strict=True):
-        part.suptitle(f"{answers.head}, {answers.split}: {title}", x=0.01, ha="left", weight="bold", size=10)
-        grid = part.subplots(2 * rows, COLUMNS, height_ratios=[1.55, 0.19 * bars] * rows, squeeze=False)
-        for place in range(rows * COLUMNS):
-            upper, lower = (grid[2 * (place // COLUMNS) + step, place % COLUMNS] for step in (0, 1))
-            if place < len(numbers):
-                _draw_answer(upper, lower, answers, int(numbers[place]), picture_of)
-            else:
-                upper.axis("off")
-                lower.axis("off")
-    return plot
+    below = _BAR * min(MOST_BARS, len(answers.labels))
+    sheet = _Sheet([len(numbers) for _, numbers in sections], below)
+    for title, numbers in sections:
+        sheet.heading(f"{answers.head}, {answers.split}: {title}")
+        for number, (upper, lower) in zip(numbers, sheet.cells(len(numbers)), strict=True):
+            _draw_answer(upper, lower, answers, int(number), picture_of)
+    return sheet.plot
 
 
 @styled
@@ -63,21 +57,57 @@ def mask_grid(answers: MaskAnswers, picture_of: PictureOf) -> Plot:
     half = max(0, (len(order) - COLUMNS) // 2)
     rows = {"worst": order[:COLUMNS], "middle": order[half : half + COLUMNS], "best": order[-COLUMNS:]}
     if len(order) < 3 * COLUMNS:
-        rows = {"Dice": order[: 3 * COLUMNS]}
-    height = sum(-(-len(numbers) // COLUMNS) for numbers in rows.values())
-    plot = new_plot(1.75 * COLUMNS, 2.0 * height + 0.4)
-    grid = plot.subplots(height, COLUMNS, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    places = [(number, name) for name, numbers in rows.items() for number in numbers]
-    for axes, (number, name) in zip(grid.flat, places, strict=False):
-        axes.imshow(outlined(picture_of(answers.names[number]), answers.truth[number], answers.said[number]))
-        axes.set_title(f"{name}: {score[number]:.2f}", size=8, weight="normal")
-    plot.suptitle(
-        f"{answers.head}, {answers.split}: Dice; yellow as a person drew it, blue as the network did",
-        x=0.01, ha="left", weight="bold", size=10,
-    )  # fmt: skip
-    return plot
+        rows = {"all": order}
+    sheet = _Sheet([len(numbers) for numbers in rows.values()], 0)
+    for name, numbers in rows.items():
+        sheet.heading(
+            f"{answers.head}, {answers.split}: {name}; yellow is the true outline, blue the network's"
+        )
+        for number, (axes, _) in zip(numbers, sheet.cells(len(numbers)), strict=True):
+            picture = picture_of(answers.names[number])
+            axes.imshow(outlined(picture, answers.truth[number], answers.said[number]))
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(f"Dice {score[number]:.2f}", size=7.5, weight="normal")
+    return sheet.plot
+
+
+class _Sheet:
+    """A plot of square pictures in rows below headings; places are reckoned, as a layout engine takes seconds here."""
+
+    def __init__(self, counts: Sequence[int], below: float) -> None:
+        """Room for that many pictures per heading, with as many inches below each as told."""
+        self._below = below
+        rows = sum(-(-count // COLUMNS) for count in counts)
+        self._width = COLUMNS * _CELL + _EDGE
+        self._height = _EDGE + _HEADING * len(counts) + rows * self._row
+        self.plot = Plot(figsize=(self._width, self._height))
+        self._top = _EDGE / 2
+
+    @property
+    def _row(self) -> float:
+        return _TITLE + _PICTURE + self._below + _EDGE
+
+    def heading(self, text: str) -> None:
+        self.plot.text(
+            _EDGE / self._width, 1 - (self._top + 0.05) / self._height, text, weight="bold", size=10, va="top"
+        )
+        self._top += _HEADING
+
+    def cells(self, count: int) -> Iterator[tuple[Axes, Axes]]:
+        """Axes of each picture and of what stands below it."""
+        for number in range(count):
+            left = _EDGE + number % COLUMNS * _CELL
+            top = self._top + number // COLUMNS * self._row + _TITLE
+            upper = self._axes(left, top, _PICTURE)
+            yield upper, self._axes(left, top + _PICTURE + 0.04, self._below) if self._below else upper
+        self._top += -(-count // COLUMNS) * self._row
+
+    def _axes(self, left: float, top: float, height: float) -> Axes:
+        bottom = self._height - top - height
+        place = (left / self._width, bottom / self._height, _PICTURE / self._width, height / self._height)
+        axes = self.plot.add_axes(place)
+        axes.grid(visible=False)
+        return axes
 
 
 def outlined(pixels: Pixels, truth: NDArray[np.bool_], said: NDArray[np.bool_]) -> Pixels:

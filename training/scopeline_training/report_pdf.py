@@ -138,7 +138,7 @@ class _Sheet:
             left, bottom = MARGIN + number * (room + _GAP), HEIGHT - self._down - high * shrink
             place = (left / WIDTH, bottom / HEIGHT, room * shrink / WIDTH, high * shrink / HEIGHT)
             axes = self._page.add_axes(place)
-            axes.imshow(pixels, aspect="auto", interpolation="lanczos")
+            axes.imshow(pixels, aspect="auto", interpolation="none")
             axes.axis("off")
         self._skip(max(heights) * shrink + 0.1)
 
