@@ -34,7 +34,9 @@ def train(
             "--trial", help="Prove that it runs: few small pictures, two epochs, worthless figures."
         ),
     ] = False,
-    weights: Annotated[Path | None, typer.Option(help="File of weights for the backbone.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Of the backbone: imagenet, none, or a file, over the recipe.")
+    ] = None,
     go_on_from: Annotated[
         Path | None, typer.Option("--continue", help="Checkpoint to start from, as at another batch size.")
     ] = None,

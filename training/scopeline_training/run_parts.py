@@ -97,7 +97,8 @@ def varied_parts(
 
 
 def _with_val(labels: Numbers, groups: Numbers, train: Numbers, test: Numbers, seed: int) -> Parts:
-    k = min(VAL_FOLDS, len(np.unique(groups[train])))
+    rarest = int(np.unique(labels[train], return_counts=True)[1].min())
+    k = max(2, min(VAL_FOLDS, rarest, len(np.unique(groups[train]))))
     rest, val = folds(labels[train], groups[train], k, seed)[0]
     return Parts(train[rest], train[val], test)
 

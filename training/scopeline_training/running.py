@@ -62,6 +62,7 @@ from scopeline_training.run_record import RunRecord, code_sha256, split_rows
 from scopeline_training.scores import confusion_counts
 from scopeline_training.shortcut_probes import ProbeVerdict, need_pass, probe
 from scopeline_training.splitting import Parts
+from scopeline_training.toml_text import toml_text
 from scopeline_training.zoo import build, build_dual
 
 REPRESENTATIVE_RULE = (
@@ -209,8 +210,13 @@ def run_experiment(
             data_sha256=catalogue.sha256, seed=experiment.seed,
         ),
     )  # fmt: skip
+    _write(out / "pipeline.toml", _pipeline(experiment, heads))
     check_model(out / "bundle", backend="onnxruntime", precision="fp32")
-    console.print(f"bundle: [bold]{out / 'bundle'}[/]\nreport: [bold]{out / 'report' / 'report.html'}[/]")
+    console.print(
+        f"report: [bold]{out / 'report' / 'report.html'}[/]\nbundle: [bold]{out / 'bundle'}[/]\n"
+        f"try it: scopeline batch VIDEO --pipeline {out / 'pipeline.toml'}",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip
     return RunResult(out, record, tuple(answers), tuple(masks), bundle_sha256(out / "bundle"))
 
 
@@ -297,7 +303,7 @@ def _fit_one(
         identity=msgspec.structs.replace(identity, seed=seed), resume=options.resume,
         watchers=Watchers(
             advance=lambda count, words: bars.update(bar, advance=count, note=words),
-            say=lambda line: bars.console.print(line, highlight=False),
+            say=lambda line: bars.console.print(line, highlight=False, soft_wrap=True),
             track=experiment.track,
         ),
     )  # fmt: skip
@@ -411,6 +417,16 @@ def _record(
         data_sha256=catalogue.sha256, recipe=recipe, probes=verdicts, notes=tuple(notes),
         split=split_rows(parts, strata(catalogue, experiment.split.head), groups, labels),
     )  # fmt: skip
+
+
+def _pipeline(experiment: Experiment, heads: Sequence[HeadPlan]) -> str:
+    """A pipeline that runs the bundle beside it: quality first, everything else only of good frames."""
+    judge = next((head.name for head in heads if head.role == "quality"), None)
+    table: dict[str, object] = {"name": experiment.name, "bundles": [{"path": "bundle"}]}
+    if judge is not None:
+        gate = {"when": {"head": judge, "label": "good", "at_least": 0.5}}
+        table["heads"] = {head.name: gate for head in heads if head.name != judge}
+    return toml_text(table)
 
 
 def _write_split(

@@ -29,7 +29,8 @@ class TrainOptions:
 
     changes: tuple[str, ...] = ()
     """`key.key=value`, over the recipe."""
-    weights: Path | None = None
+    weights: str | None = None
+    """`none`, `imagenet`, or a file of them, over the recipe's."""
     epochs: int | None = None
     trial: bool = False
     """Prove in a minute that a recipe runs."""
@@ -39,7 +40,7 @@ class TrainOptions:
     def words(self) -> list[str]:
         """As they are typed, for the record."""
         words = [word for change in self.changes for word in ("--set", change)]
-        words += ["--weights", str(self.weights)] if self.weights else []
+        words += ["--weights", self.weights] if self.weights else []
         words += ["--epochs", str(self.epochs)] if self.epochs else []
         words += ["--trial"] if self.trial else []
         words += ["--force"] if self.run.force and not self.trial else []
@@ -90,8 +91,7 @@ def with_options(experiment: Experiment, options: TrainOptions) -> Experiment:
         fit = msgspec.structs.replace(
             fit, epochs=2, batch=min(fit.batch, 8), frozen=FrozenPlan(epochs=1) if fit.frozen else None
         )
-        weights = network.weights if options.weights else "none"
-        network = msgspec.structs.replace(network, weights=weights)
+        network = msgspec.structs.replace(network, weights="none")
         size = TRIAL_SIZE.get(network.backbone, 64)
         experiment = msgspec.structs.replace(
             experiment,
@@ -101,7 +101,7 @@ def with_options(experiment: Experiment, options: TrainOptions) -> Experiment:
     if options.epochs:
         fit = msgspec.structs.replace(fit, epochs=options.epochs)
     if options.weights:
-        network = msgspec.structs.replace(network, weights=str(options.weights))
+        network = msgspec.structs.replace(network, weights=options.weights)
     return msgspec.structs.replace(experiment, fit=fit, network=network)
 
 
