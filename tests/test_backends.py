@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fakes import MES, QUALITY
+from fakes import MES, POLYP, QUALITY
 from scopeline.backends import open_backend
 from scopeline.bundle import Bundle, load_bundle
 from scopeline.errors import BackendError, BundleError, ConfigError
-from tiny_bundle import HEADS, SIZE, expected_logits, write_tiny_bundle
+from tiny_bundle import HEADS, SIZE, expected_logits, expected_mask_logits, write_tiny_bundle
 
 
 @pytest.fixture
@@ -33,6 +33,26 @@ def test_a_backend_in_fp32_answers_what_the_formula_says(name: str, count: int, 
         assert logits[head.name].shape == (count, len(head.labels))
         assert logits[head.name].dtype == np.float32
         assert logits[head.name] == pytest.approx(expected_logits(_PIXELS[:count], head), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_mask_comes_in_the_pixels_of_the_picture(name: str, count: int, tmp_path: Path) -> None:
+    bundle = load_bundle(write_tiny_bundle(tmp_path / "tiny", (QUALITY, POLYP)))
+    backend = open_backend(name, bundle, threads=1, precision="fp32")
+    logits = backend.infer(_PIXELS[:count])
+    backend.close()
+    assert logits["quality"].shape == (count, 2)
+    assert logits["polyp"].shape == (count, 1, SIZE, SIZE)
+    assert logits["polyp"] == pytest.approx(expected_mask_logits(_PIXELS[:count]), abs=1e-4)
+
+
+def test_a_network_whose_mask_has_another_size_is_refused(tmp_path: Path) -> None:
+    folder = write_tiny_bundle(tmp_path / "tiny", (POLYP,))
+    description = folder / "bundle.toml"
+    description.write_text(description.read_text().replace("width = 32", "width = 64"))
+    with pytest.raises(BundleError, match="must agree in name and size"):
+        open_backend("onnxruntime", load_bundle(folder), threads=1, precision="fp32")
 
 
 def test_an_answer_stays_when_the_next_one_is_asked(bundle: Bundle) -> None:

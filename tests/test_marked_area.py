@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import msgspec
@@ -13,12 +14,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from fakes import POLYP
+from fakes import POLYP, QUALITY, CollectingSink, ScriptedSource
+from scopeline.assemble import assemble
 from scopeline.bundle import Input
+from scopeline.config import BundleChoice, Pipeline
 from scopeline.crop import CropKind, View
 from scopeline.field_of_view import FieldOfView, Shape
 from scopeline.marked_area import MOST_POINTS, MOST_REGIONS, MOST_RUNS, MarkedArea, MaskTracer, run_lengths
 from scopeline.picture import picture_from_rgb
+from tiny_bundle import write_tiny_bundle
 
 WIDTH, HEIGHT, SIZE = 960, 720, 128
 DISC = FieldOfView(1, Shape.CIRCLE, 180, 60, 600, 600, WIDTH, HEIGHT, circle=(480.0, 360.0, 300.0))
@@ -158,3 +162,25 @@ def test_run_lengths_have_a_bound(changes: int) -> None:
     runs = 1 + int((marked[0, 1:] != marked[0, :-1]).sum())
     lengths = run_lengths(marked)
     assert (lengths is None) == (runs > MOST_RUNS)
+
+
+def test_a_running_engine_publishes_the_outline_of_what_was_planted(tmp_path: Path) -> None:
+    """Through the real field finder, crop, runtime, judge and concluder: a mask that marks red, and a red disc."""
+    write_tiny_bundle(tmp_path / "tiny", (QUALITY, POLYP), size=SIZE)
+    pipeline = Pipeline(name="polyps", bundles=(BundleChoice(path="tiny"),), folder=str(tmp_path))
+    sink = CollectingSink()
+    with_noise = [_red_disc(seed) for seed in range(30)]
+    assemble(pipeline, ScriptedSource(with_noise), [sink], live=False).run()
+    result = sink.frames[-1].masks["polyp"]
+    assert result.regions == 1
+    assert np.array(result.box) == pytest.approx(np.array([160, 150, 100, 80]), abs=3)
+    assert result.share == pytest.approx(np.pi * 50 * 40 / (480 * 360), rel=0.04)
+    assert sink.frames[-1].heads.keys() == {"quality"}
+
+
+def _red_disc(seed: int) -> NDArray[np.uint8]:
+    noise = np.random.default_rng(seed).integers(-12, 13, (360, 480, 3))
+    pixels = np.asarray(np.clip(noise + np.array([100, 90, 80]), 30, 240), np.uint8)
+    disc = cv2.ellipse(np.zeros((360, 480), np.uint8), (210, 190), (50, 40), 0, 0, 360, 255, -1)
+    pixels[disc > 0, 0] += 90
+    return pixels

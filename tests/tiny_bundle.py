@@ -1,4 +1,5 @@
-"""A real bundle on disk with a network small enough to be checked by hand: heads are linear in the mean colour."""
+"""A real bundle on disk with a network small enough to be checked by hand: heads are linear in the mean colour, masks
+mark what is red."""
 
 from __future__ import annotations
 
@@ -34,6 +35,15 @@ def expected_logits(pixels: NDArray[np.uint8], head: Head) -> NDArray[np.float64
     return np.asarray(mean @ slope.astype(np.float64) + bias, np.float64)
 
 
+RED = 140.0
+"""From this value of the red channel on a mask marks a pixel."""
+
+
+def expected_mask_logits(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """What a mask must answer, (N, 1, H, W)."""
+    return np.asarray(pixels[:, None, :, :, 0], np.float64) - RED
+
+
 def write_tiny_bundle(
     folder: Path, heads: Sequence[Head] = HEADS, *, size: int = SIZE, name: str = "tiny"
 ) -> Path:
@@ -57,6 +67,18 @@ def _network(heads: Sequence[Head], size: int) -> bytes:
     ]
     constants = []
     for head in heads:
+        if head.role == "mask":
+            constants += [
+                numpy_helper.from_array(np.array(0, np.int64), f"{head.name}.red"),
+                numpy_helper.from_array(np.array(RED, np.float32), f"{head.name}.level"),
+                numpy_helper.from_array(np.array([1], np.int64), f"{head.name}.axis"),
+            ]
+            nodes += [
+                helper.make_node("Gather", ["floats", f"{head.name}.red"], [f"{head.name}.seen"], axis=3),
+                helper.make_node("Sub", [f"{head.name}.seen", f"{head.name}.level"], [f"{head.name}.flat"]),
+                helper.make_node("Unsqueeze", [f"{head.name}.flat", f"{head.name}.axis"], [head.name]),
+            ]
+            continue
         slope, bias = weights(head)
         constants += [
             numpy_helper.from_array(slope, f"{head.name}.w"),
@@ -64,7 +86,12 @@ def _network(heads: Sequence[Head], size: int) -> bytes:
         ]
         nodes.append(helper.make_node("Gemm", ["mean", f"{head.name}.w", f"{head.name}.b"], [head.name]))
     outputs = [
-        helper.make_tensor_value_info(h.name, TensorProto.FLOAT, ["batch", len(h.labels)]) for h in heads
+        helper.make_tensor_value_info(
+            h.name,
+            TensorProto.FLOAT,
+            ["batch", 1, size, size] if h.role == "mask" else ["batch", len(h.labels)],
+        )
+        for h in heads
     ]
     pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", size, size, 3])
     graph = helper.make_graph(nodes, "tiny", [pixels], outputs, constants)
