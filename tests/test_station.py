@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -114,6 +115,33 @@ def test_a_mark_that_is_said_to_the_control_socket_is_published_and_names_the_se
     last = [message for message in messages if isinstance(message, FrameMessage)][-1]
     assert last.segment is not None
     assert last.segment.location == "sigmoid"
+
+
+def test_what_a_reader_learns_from_the_last_message_that_it_missed_it_still_gets(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    plan = StationPlan(publish=ANY_PORT, replay=ANY_PORT, journal=tmp_path / "journal")
+    frames: list[int] = []
+
+    def read(subscriber: Subscriber) -> None:
+        with subscriber:
+            frames.extend(each.seq for each in subscriber if isinstance(each, FrameMessage))
+
+    def join(sink: ZmqSink) -> None:
+        """A reader whom no frame reaches: of those it learns by the count in the last message."""
+        subscriber = Subscriber(sink.address)
+        assert sink.wait_for_subscriber(PATIENCE_S)
+        subscriber._socket.unsubscribe(b"frame")
+        readers.append(threading.Thread(target=read, args=(subscriber,)))
+        readers[0].start()
+
+    readers: list[threading.Thread] = []
+    with standing(pipeline, pictures(20), plan, join) as (engine, _):
+        report = engine.run()
+        readers[0].join(PATIENCE_S)
+
+    assert report.ledger.published > 0
+    assert frames == list(range(report.ledger.published))
 
 
 def test_without_a_journal_nothing_is_kept_and_no_replay_is_offered(
