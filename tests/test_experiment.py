@@ -1,0 +1,117 @@
+"""Experiment: recipes of the general path say where they are wrong, and the command line can change them."""
+
+from pathlib import Path
+
+import pytest
+
+from scopeline.errors import ConfigError
+
+pytest.importorskip("torch", reason="training needs scopeline[training]")
+
+from scopeline_training.experiment import Experiment, read_any, read_experiment
+from scopeline_training.layouts.plans import ClassFolders, MaskPairs
+from scopeline_training.recipe import Recipe
+from scopeline_training.schedules import Cosine
+from scopeline_training.toml_text import toml_text
+from scopeline_training.train_any import TrainOptions, with_options
+
+RECIPES = Path(__file__).parents[1] / "training" / "recipes"
+LEAST = '[data]\nkind = "class_folders"\nroot = "pictures"\n'
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(f'name = "x"\n{text}', "utf-8")
+    return path
+
+
+def test_the_least_recipe_is_a_name_and_a_folder(tmp_path: Path) -> None:
+    found = read_experiment(written(tmp_path, LEAST))
+    assert isinstance(found.data, ClassFolders)
+    assert found.data.root == "pictures"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (f"{LEAST}[fit]\nepochz = 3\n", "epochz"),
+        (f'{LEAST}[fit]\nepochs = "many"\n', "$.fit.epochs"),
+        (f"{LEAST}[fit]\nbatch = 0\n", "$.fit.batch"),
+        (f'{LEAST}[fit.schedule]\nkind = "zigzag"\n', "$.fit.schedule"),
+        ('[data]\nkind = "cloud"\n', "$.data"),
+        ("seed = 1\n", "data"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_with_the_place(tmp_path: Path, text: str, place: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_experiment(written(tmp_path, text))
+    assert place in str(caught.value)
+    assert "recipe.toml" in str(caught.value)
+
+
+def test_a_missing_recipe_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read it"):
+        read_any(tmp_path / "none.toml")
+
+
+def test_the_kind_of_data_decides_which_path_a_recipe_takes() -> None:
+    assert isinstance(read_any(RECIPES / "demo.toml"), Recipe)
+    assert isinstance(read_any(RECIPES / "kvasir_s3.toml"), Experiment)
+
+
+def test_changes_of_the_command_line_go_over_the_recipe(tmp_path: Path) -> None:
+    path = written(tmp_path, f'{LEAST}[[heads]]\nname = "class"\n')
+    changes = ["fit.rate=1e-4", "fit.schedule.kind=cosine", "heads.0.loss=corn", "split.kind=folds"]
+    found = read_experiment(path, changes)
+    assert found.fit.rate == 1e-4
+    assert isinstance(found.fit.schedule, Cosine)
+    assert found.heads[0].loss == "corn"
+    assert found.split.kind == "folds"
+
+
+@pytest.mark.parametrize("change", ["fit.rate", "=3", "name.first=x", "heads.7.loss=corn"])
+def test_a_change_that_leads_nowhere_is_refused(tmp_path: Path, change: str) -> None:
+    with pytest.raises(ConfigError):
+        read_experiment(written(tmp_path, f'{LEAST}[[heads]]\nname = "class"\n'), [change])
+
+
+def test_recipes_of_the_older_path_take_no_changes() -> None:
+    with pytest.raises(ConfigError, match="cannot be changed"):
+        read_any(RECIPES / "demo.toml", ["seed=1"])
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_recipe_can_be_read(path: Path) -> None:
+    assert read_any(path).name
+
+
+def test_a_recipe_written_as_toml_reads_back_the_same(tmp_path: Path) -> None:
+    import msgspec
+
+    found = read_experiment(RECIPES / "polyps_s4.toml")
+    path = tmp_path / "again.toml"
+    path.write_text(toml_text(msgspec.to_builtins(found)), "utf-8")
+    assert read_experiment(path) == found
+    assert isinstance(found.data, MaskPairs)
+
+
+def test_the_head_of_study_s3_is_in_its_recipe() -> None:
+    found = read_experiment(RECIPES / "kvasir_s3.toml")
+    network, fit = found.network, found.fit
+    assert (network.backbone, network.hidden, network.hidden_l2, network.dropout) == (
+        "mobilenetv2",
+        256,
+        1e-4,
+        0.3,
+    )
+    assert fit.frozen is not None
+    assert (fit.frozen.epochs, fit.frozen.rate, fit.frozen.patience) == (10, 1e-3, 3)
+    assert (fit.epochs, fit.rate, fit.patience, fit.batch) == (20, 1e-5, 3, 32)
+
+
+def test_a_trial_is_small_and_starts_from_scratch() -> None:
+    found = with_options(read_experiment(RECIPES / "mes01_s1_dual.toml"), TrainOptions(trial=True))
+    assert found.fit.epochs == 2
+    assert found.input.size == 64
+    assert found.split.k == 2
+    assert found.network.weights == "none"
