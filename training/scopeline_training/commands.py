@@ -221,3 +221,98 @@ def _need_torch() -> None:
         raise ConfigError(
             "training needs torch, which the runtime does not bring: pip install -c constraints.txt '.[training]'"
         )
+
+
+def explain(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a `scopeline train` run or a checkpoint in it (Grad-CAM); or a bundle, by folder or by "
+            "the name of one that ships (occlusion)."
+        ),
+    ],
+    pictures: Annotated[
+        list[Path], typer.Argument(metavar="PICTURE...", help="Pictures; with --segments one recording.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the panels.")] = Path("explanations"),
+    segments: Annotated[
+        Path | None,
+        typer.Option(
+            help="Results folder of `scopeline batch`, or its segments.csv: explain the key frames."
+        ),
+    ] = None,
+    head: Annotated[str | None, typer.Option(help="Head to explain; the last when left out.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Label to explain; the most probable when left out.")
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="grad-cam, guided-backprop, guided-grad-cam or occlusion; repeat for several."),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help="Layer for Grad-CAM, repeat for several; the usual ones when left out."),
+    ] = None,
+) -> None:
+    """Show why a model says what it says: picture, probabilities and maps of where it looked, as PNG.
+
+    Guided maps need a network whose activations are all nn.ReLU modules (vgg16, resnet50, densenet121, inception_v3).
+    """
+    from rich.console import Console
+
+    from scopeline_training.explain import Wish, explain_all
+    from scopeline_training.explanation import Method
+
+    unknown = set(method or ()) - set(Method)
+    if unknown:
+        raise ConfigError(f"wanted a method of {', '.join(Method)}, got {', '.join(sorted(unknown))}")
+    wish = Wish(head, label, tuple(Method(each) for each in method or ()), tuple(layer or ()))
+    console = Console(soft_wrap=True)
+    explain_all(
+        model,
+        pictures,
+        out,
+        wish=wish,
+        segments=segments,
+        say=lambda line: console.print(line, highlight=False, markup=False),
+    )
+
+
+def page(
+    pipeline: Annotated[
+        Path | None,
+        typer.Option(help="Pipeline file, or the name of one that ships; colonoscopy when left out."),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Instead: folder of a `scopeline train` run; maps are then Grad-CAM."),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.", min=0, max=65535)] = 8765,
+    address: Annotated[str, typer.Option(help="Address of this machine; no other is served.")] = "127.0.0.1",
+) -> None:
+    """Try a model in the browser: drop a picture or a short clip; quality first, the rest only if it is good.
+
+    Nothing that is dropped is stored or leaves this machine. Ctrl-C ends it.
+    """
+    from rich.console import Console
+
+    missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"the page needs {' and '.join(missing)}: pip install -c constraints.txt '.[training]'"
+        )
+    from scopeline_training.page.app import build_app
+    from scopeline_training.page.examiner import open_examiner
+    from scopeline_training.page.server import PageServer, check_loopback
+
+    check_loopback(address)
+    examiner = open_examiner(pipeline, run)
+    try:
+        server = PageServer(build_app(examiner), address=address, port=port)
+    except ConfigError:
+        examiner.close()
+        raise
+    Console(soft_wrap=True).print(
+        f"[bold]{server.url}[/] (Ctrl-C ends it). Research use only. Not a medical device."
+    )
+    server.run()
