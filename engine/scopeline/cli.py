@@ -79,7 +79,7 @@ def _load(entry: EntryPoint) -> Callable[..., None]:
 
 
 _GROUP_HELP = {
-    "bench": "Measure cost, memory and what a slow subscriber does.",
+    "bench": "Measure cost, memory, delay, and what slow readers, dying senders and strangers do.",
     "evaluate": "Measure a part of Scopeline against known truth and print the figures.",
 }
 
