@@ -6,10 +6,11 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 import zmq
 
@@ -137,6 +138,25 @@ def test_bytes_that_are_not_zeromq_do_no_harm() -> None:
             with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as raw:
                 raw.sendall(garbage)
         assert ask(office.operator(), STATUS)["ok"] is True
+
+
+def test_bytes_that_pass_for_the_oldest_zeromq_leave_no_connection_open() -> None:
+    """libzmq keeps one for every peer but the first, if it lets them in: all have the same name, and flood."""
+    old = b"\xff" + b"\0" * 8 + b"\x7f\0\0" + b"CURVE".ljust(52, b"\0")
+    with at_work() as office:
+        host, _, port = str(office.desk.control_address).removeprefix("tcp://").rpartition(":")
+        client = office.operator()
+        assert ask(client, STATUS)["ok"] is True
+        before = psutil.Process().num_fds()
+        for _ in range(20):
+            with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as raw, suppress(OSError):
+                raw.sendall(old + b"x" * 500_000)
+        for _ in range(PATIENCE_S * 10):
+            if psutil.Process().num_fds() <= before:
+                break
+            client.poll(100)
+        assert psutil.Process().num_fds() <= before
+        assert ask(client, STATUS)["refused"] == 0
 
 
 def test_a_peer_that_never_reads_its_answers_does_not_hold_up_the_others() -> None:
