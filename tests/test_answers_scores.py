@@ -10,11 +10,10 @@ import pytest
 from sklearn import metrics
 
 from scopeline_training.answers import Answers, join_answers
+from scopeline_training.areas import area_under_roc, average_precision
 from scopeline_training.figures import Figure
 from scopeline_training.mask_scores import MaskAnswers, dice, iou, mask_scores, trivial_mask_scores
 from scopeline_training.scores import (
-    area_under_roc,
-    average_precision,
     calibration_bins,
     confusion_counts,
     label_scores,
@@ -155,6 +154,10 @@ def test_a_label_that_neither_occurs_nor_is_said_does_not_lower_the_means() -> N
         assert by_name(overall_scores(two))[name].value == pytest.approx(
             by_name(overall_scores(three))[name].value
         )
+
+
+def test_a_label_that_does_not_occur_has_no_recall() -> None:
+    assert np.isnan(label_scores(certain([0, 0, 1], [0, 2, 1], labels=3))[2].figure("recall").value)
 
 
 def test_macro_recall_is_the_accuracy_on_a_balanced_set() -> None:

@@ -109,3 +109,9 @@ def test_a_rename_of_what_is_not_there_is_refused(bundle: Path, tmp_path: Path) 
     external = read_folder(class_folder(tmp_path / "set"))
     with pytest.raises(ConfigError, match="wanted labels of the set, rectum, sigmoid; got colon"):
         evaluate_external(bundle, external, tmp_path / "out", rename={"colon": "rectum"})
+
+
+def test_the_external_set_of_study_s1_is_refused(bundle: Path, tmp_path: Path, data_dir: Path) -> None:
+    external = read_folder(data_dir / "images" / "mes_fullres")
+    with pytest.raises(ConfigError, match="The file alone tells a label"):
+        evaluate_external(bundle, external, tmp_path / "out")

@@ -85,9 +85,10 @@ def unit_square(axes: Axes, across: str, up: str) -> None:
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=across, ylabel=up, aspect="equal")
 
 
-def legend_beside(plot: Plot, title: str) -> None:
-    """The legend right of the axes, where it hides no curve."""
-    plot.legend(loc="outside right upper", title=title, alignment="left")
+def legend_beside(plot: Plot, heading: str, legend: str) -> None:
+    """A heading over the whole width, and the legend right of the axes, where it hides no curve."""
+    plot.suptitle(heading, x=0.02, ha="left", weight="bold", size=10)
+    plot.legend(loc="outside right center", title=legend, alignment="left")
 
 
 def png(plot: Plot, dpi: int = DPI) -> bytes:

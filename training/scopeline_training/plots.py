@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from scopeline_training.answers import Answers
+from scopeline_training.areas import area_under_roc, average_precision
 from scopeline_training.plot_style import (
     COLOURS,
     INK,
@@ -27,12 +28,7 @@ from scopeline_training.plot_style import (
     styled,
     unit_square,
 )
-from scopeline_training.scores import (
-    area_under_roc,
-    average_precision,
-    calibration_bins,
-    confusion_counts,
-)
+from scopeline_training.scores import calibration_bins, confusion_counts
 
 MOST_PAIRS = 15
 """Curves in one picture that an eye can still follow; of more pairs the worst are shown."""
@@ -139,8 +135,7 @@ def precision_recall(answers: Answers) -> Plot:
         )  # fmt: skip
         axes.axhline(without, color=colour, linestyle=":", linewidth=1)
     unit_square(axes, "recall", "precision")
-    axes.set_title(_title(answers, "precision and recall"))
-    legend_beside(plot, "label  AUPRC")
+    legend_beside(plot, _title(answers, "precision and recall"), "label  AUPRC")
     return plot
 
 
@@ -217,8 +212,7 @@ def _draw_roc(
 def _finish_roc(plot: Plot, axes: Axes, title: str, heading: str) -> None:
     axes.plot([0, 1], [0, 1], color=QUIET, linestyle=":", linewidth=1, label="no skill  0.500")
     unit_square(axes, "1 - specificity", "sensitivity")
-    axes.set_title(title)
-    legend_beside(plot, f"{heading}  AUROC")
+    legend_beside(plot, title, f"{heading}  AUROC")
 
 
 def _curve_plot(answers: Answers, names: int = 1) -> Plot:

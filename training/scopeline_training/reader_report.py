@@ -10,6 +10,7 @@ from matplotlib.figure import Figure as Plot
 from sklearn.metrics import roc_curve
 
 from scopeline.errors import SinkError
+from scopeline_training.areas import area_under_roc
 from scopeline_training.examples import UNKNOWN
 from scopeline_training.plot_style import COLOURS, QUIET, legend_beside, new_plot, png, styled, unit_square
 from scopeline_training.reader_study import CONSENSUS, RESAMPLES, Comparison, Study, counts_per_group, study
@@ -18,7 +19,7 @@ from scopeline_training.report import write_sections
 from scopeline_training.report_sections import Illustration, Section, run_section
 from scopeline_training.report_table import Table
 from scopeline_training.run_record import RunRecord
-from scopeline_training.scores import area_under_roc, label_recall
+from scopeline_training.scores import label_recall
 
 
 def write_study(folder: Path, readings: Readings, *, source: str, command: str, seed: int = 0) -> Study:
@@ -90,8 +91,7 @@ def readers_roc(readings: Readings) -> Plot:
         axes.plot(*place, marks[number % len(marks)], color=colour, markersize=8, label=name)
     axes.plot([0, 1], [0, 1], color=QUIET, linestyle=":", linewidth=1, label="no skill")
     unit_square(axes, "1 - specificity", "sensitivity")
-    axes.set_title(f"{readings.labels[1]} against {readings.labels[0]}")
-    legend_beside(plot, "")
+    legend_beside(plot, f"{readings.labels[1]} against {readings.labels[0]}", "")
     return plot
 
 
@@ -107,7 +107,8 @@ def _section(readings: Readings, found: Study) -> Section:
         f"them read: Fleiss' kappa {found.fleiss:.3f}, Gwet's AC1 {found.gwet:.3f}. Differences are paired, "
         f"intervals hold 95 % of {RESAMPLES} resamples of groups, p is two-sided and Holm's correction goes over "
         "the readers. "
-        "A tie of votes goes to the most senior reader among those tied."
+        "A tie of votes goes to the most senior reader among those tied. Filled points: p below 0.05, of readers "
+        "after the correction."
     )
     rows = tuple(
         (each.reader, each.measure, each.cases, each.model, each.human, each.difference, each.p, each.p_holm)

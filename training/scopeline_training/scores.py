@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scopeline_training.answers import Answers
+from scopeline_training.areas import areas
 from scopeline_training.figures import MEASURES, Confusion, Figure, group_draws, with_interval
 
 Floats = NDArray[np.float64]
@@ -103,6 +105,8 @@ def label_scores(answers: Answers, *, seed: int = 0) -> list[LabelScores]:
             )
         ]
         true = answers.truth == label
+        if not true.any():  # nothing to find: scikit-learn says 0, a reader would take that for a failure
+            figures = [_undefined(figure) if figure.name == "recall" else figure for figure in figures]
         rows.append(
             LabelScores(
                 name,
@@ -147,16 +151,6 @@ def calibration_bins(answers: Answers, bins: int = BINS) -> list[Bin]:
         Bin(float(confidence[inside].mean()), float(right[inside].mean()), int(inside.sum()))
         for inside in (number == each for each in np.unique(number))
     ]
-
-
-def area_under_roc(positive: NDArray[np.bool_], scores: Floats, weights: Floats | None = None) -> float:
-    """Area under the ROC curve of weighted examples; NaN where all are of one kind."""
-    return _areas(*_sorted(positive, scores), _ones(positive, weights))[0]
-
-
-def average_precision(positive: NDArray[np.bool_], scores: Floats, weights: Floats | None = None) -> float:
-    """Area under the precision-recall curve as a sum over steps (scikit-learn's AP); NaN where none is positive."""
-    return _areas(*_sorted(positive, scores), _ones(positive, weights))[1]
 
 
 def macro_precision(table: Confusion) -> Floats:
@@ -237,43 +231,10 @@ def _label_areas(
 ) -> tuple[Resampled, Resampled]:
     """AUROC and AUPRC of one label against the rest."""
     positive, scores = answers.truth == label, answers.probabilities[:, label]
-    order, last, sorted_positive = _sorted(positive, scores)
-    auroc, auprc = _areas(order, last, sorted_positive, np.ones(len(positive)))
-    resampled = np.array(
-        [_areas(order, last, sorted_positive, draw[number]) for draw in draws[:CURVE_RESAMPLES]]
-    )
+    weights = (draw[number] for draw in draws[:CURVE_RESAMPLES])
+    (auroc, auprc), *rest = areas(positive, scores, chain([np.ones(len(positive))], weights))
+    resampled = np.array(rest)
     return (auroc, resampled[:, 0]), (auprc, resampled[:, 1])
-
-
-def _sorted(
-    positive: NDArray[np.bool_], scores: Floats
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
-    """Order by falling score, the last place of each run of equal scores, and what is positive in that order."""
-    order = np.argsort(-scores, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    return order, last, positive[order]
-
-
-def _areas(
-    order: NDArray[np.intp], last: NDArray[np.intp], positive: NDArray[np.bool_], weights: Floats
-) -> tuple[float, float]:
-    """Areas under the ROC and the precision-recall curve; equal scores are one step."""
-    weighted = weights[order]
-    hits = np.cumsum(weighted * positive)[last]
-    falses = np.cumsum(weighted * ~positive)[last]
-    if hits[-1] <= 0:
-        return np.nan, np.nan
-    steps = np.diff(hits, prepend=0.0)
-    said = hits + falses
-    precision = np.divide(hits, said, out=np.zeros_like(hits), where=said > 0)
-    auprc = float((steps * precision).sum() / hits[-1])
-    if falses[-1] <= 0:
-        return np.nan, auprc
-    return float(np.trapezoid(np.append(0.0, hits), np.append(0.0, falses)) / hits[-1] / falses[-1]), auprc
-
-
-def _ones(positive: NDArray[np.bool_], weights: Floats | None) -> Floats:
-    return np.ones(len(positive)) if weights is None else weights
 
 
 def _mean_figure(name: str, parts: list[Resampled]) -> Figure:
@@ -327,6 +288,10 @@ def _mean_of_used(values: Floats, table: Confusion) -> Floats:
     """Mean over the labels that occur or are said."""
     used = table.sum(axis=-1) + table.sum(axis=-2) > 0
     return np.asarray(np.where(used, values, 0.0).sum(axis=-1) / used.sum(axis=-1))
+
+
+def _undefined(figure: Figure) -> Figure:
+    return Figure(figure.name, np.nan, np.nan, np.nan)
 
 
 def _narrowed(figures: list[Figure], draws: Floats) -> list[Figure]:
