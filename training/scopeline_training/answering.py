@@ -16,7 +16,7 @@ from scopeline_training.examples import UNKNOWN
 from scopeline_training.learner import AnyNetwork
 from scopeline_training.mask_scores import MaskAnswers
 from scopeline_training.network_plan import HeadPlan
-from scopeline_training.picture_set import Batch, PictureSet, testing_batches
+from scopeline_training.picture_set import Batch, PictureSet, listed_batches
 from scopeline_training.temperature import fit_temperature, probabilities
 
 Scalar = TypeVar("Scalar", np.float32, np.bool_, np.int64)
@@ -41,7 +41,7 @@ def ask(network: AnyNetwork, pictures: PictureSet, *, batch: int = 32) -> Said:
     logits: dict[str, list[NDArray[np.float32]]] = {}
     masks: dict[str, list[NDArray[np.bool_]]] = {}
     truths: dict[str, list[NDArray[np.int64]]] = {}
-    batches: Iterable[Batch] = testing_batches(pictures, batch, workers=0)
+    batches: Iterable[Batch] = listed_batches(pictures, batch, workers=0)
     with torch.inference_mode():
         for each in batches:
             for name, answer in network(*each.pictures).items():

@@ -23,10 +23,17 @@ class History(Callback):
     def __init__(self) -> None:
         self.values: dict[str, list[float]] = {}
         self.epochs = 0
+        self._rate = math.nan
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx == 0:
+            self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        seen["rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        seen["rate"] = self._rate
         for name in seen:
             self.values.setdefault(name, [math.nan] * self.epochs)
         self.epochs += 1
@@ -46,8 +53,13 @@ class Reseed(Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        torch.manual_seed(self.seed * 100_003 + trainer.current_epoch)
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if (
+            batch_idx == 0
+        ):  # a fit that goes on skips the start of its first epoch, but not of its first batch
+            torch.manual_seed(self.seed * 100_003 + trainer.current_epoch)
 
 
 class Bar(Callback):

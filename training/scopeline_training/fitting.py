@@ -35,7 +35,7 @@ from scopeline_training.learner import (
     class_weights,
 )
 from scopeline_training.network_plan import HeadPlan
-from scopeline_training.picture_set import PictureSet, testing_batches, training_batches
+from scopeline_training.picture_set import PictureSet, listed_batches, shuffled_batches
 from scopeline_training.shim import make_torchvision_importable
 
 make_torchvision_importable()
@@ -193,7 +193,7 @@ class _Phase:
         history = History()
         with _quiet():
             trainer = self._trainer(history, _has_mask(heads))
-            batches = training_batches(
+            batches = shuffled_batches(
                 train, self.plan.batch, epoch=lambda: trainer.current_epoch, workers=self.plan.workers
             )
             learner = Learner(
@@ -202,7 +202,7 @@ class _Phase:
             )  # fmt: skip
             torch.manual_seed(self.identity.seed)
             trainer.fit(
-                learner, batches, testing_batches(val, self.plan.batch, workers=self.plan.workers),
+                learner, batches, listed_batches(val, self.plan.batch, workers=self.plan.workers),
                 ckpt_path=str(last) if going_on else None, weights_only=True,
             )  # fmt: skip
             for logger in trainer.loggers:
@@ -225,9 +225,16 @@ class _Phase:
             Reseed(self.identity.seed),
             history,
             Bar(self.watchers.advance),
+            # After the end of the epoch, or a resumed fit would skip what belongs to it; the last one also when it is not
+            # the best, which ModelCheckpoint's `save_last` leaves out.
             ModelCheckpoint(
-                self.folder, "best", monitor="val_loss", save_last=True, enable_version_counter=False
+                self.folder,
+                "best",
+                monitor="val_loss",
+                save_on_train_epoch_end=True,
+                enable_version_counter=False,
             ),
+            ModelCheckpoint(self.folder, "last", save_on_train_epoch_end=True, enable_version_counter=False),
         ]
         if phase.patience is not None:
             callbacks.append(EarlyStopping("val_loss", min_delta=plan.least_gain, patience=phase.patience))

@@ -164,7 +164,7 @@ class AsListed(Sampler[Place]):
         return iter([(-1, number) for number in range(self.count)])
 
 
-def training_batches(
+def shuffled_batches(
     pictures: PictureSet, batch: int, *, epoch: Callable[[], int], workers: int
 ) -> DataLoader[Item]:
     """Shuffled batches; what does not fill the last one waits for another epoch, unless it is all there is."""
@@ -174,7 +174,7 @@ def training_batches(
     )  # fmt: skip
 
 
-def testing_batches(pictures: PictureSet, batch: int, *, workers: int) -> DataLoader[Item]:
+def listed_batches(pictures: PictureSet, batch: int, *, workers: int) -> DataLoader[Item]:
     """All pictures in order."""
     return DataLoader(
         pictures, batch, sampler=AsListed(len(pictures)), collate_fn=collate, num_workers=workers
