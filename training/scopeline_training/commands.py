@@ -64,6 +64,57 @@ def train(
         train_folder(data, out or Path("runs") / data.resolve().name, options)
 
 
+def sweep(
+    recipe: Annotated[Path, typer.Argument(help="Recipe of the general path.")],
+    settings: Annotated[
+        list[str], typer.Option("--set", help="key.key=value,value over the recipe, as fit.rate=1e-3,1e-4.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for all runs; runs/NAME-sweep when left out.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each fit, at most.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Of the backbone: imagenet, none, or a file.")] = None,
+    trial: Annotated[
+        bool, typer.Option("--trial", help="Few small pictures, two epochs, worthless figures.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Use a data set that the probes refuse.")] = False,
+) -> None:
+    """Run a recipe with every combination of some settings; one table at the end. The same command goes on."""
+    _need_torch()
+    from scopeline_training.running import RunOptions
+    from scopeline_training.sweep import sweep as run_sweep
+    from scopeline_training.train_any import TrainOptions
+
+    options = TrainOptions(weights=weights, epochs=epochs, trial=trial, run=RunOptions(force=force))
+    run_sweep(recipe, settings, out or Path("runs") / f"{recipe.stem}-sweep", options)
+
+
+def ablation(
+    recipe: Annotated[Path, typer.Argument(help="Recipe of the general path, for instance ent_s5.toml.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for all runs; runs/NAME-ablation when left out."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each fit, at most.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Of the backbone: imagenet, none, or a file.")] = None,
+    trial: Annotated[
+        bool, typer.Option("--trial", help="Few small pictures, two epochs, worthless figures.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Use a data set that the probes refuse.")] = False,
+) -> None:
+    """What crop, balance and noise do: study S5's eight versions of a data set, one row each.
+
+    The same command goes on after an interruption.
+    """
+    _need_torch()
+    from scopeline_training.ablation import ablation as run_ablation
+    from scopeline_training.running import RunOptions
+    from scopeline_training.train_any import TrainOptions
+
+    options = TrainOptions(weights=weights, epochs=epochs, trial=trial, run=RunOptions(force=force))
+    run_ablation(recipe, out or Path("runs") / f"{recipe.stem}-ablation", options)
+
+
 def evaluate_quality(
     data: Annotated[Path, typer.Option(help="Folder of real images (its README says which).")],
     out: Annotated[Path | None, typer.Option(help="Write the figures as JSON into this file.")] = None,

@@ -225,8 +225,8 @@ class _Phase:
             Reseed(self.identity.seed),
             history,
             Bar(self.watchers.advance),
-            # After the end of the epoch, or a resumed fit would skip what belongs to it; the last one also when it is not
-            # the best, which ModelCheckpoint's `save_last` leaves out.
+            # After the end of the epoch, or a resumed fit would skip what belongs to it; the last one also when it is
+            # not the best, which ModelCheckpoint's `save_last` leaves out.
             ModelCheckpoint(
                 self.folder,
                 "best",

@@ -114,6 +114,10 @@ class RunResult:
     record: RunRecord
     answers: tuple[Answers, ...]
     masks: tuple[MaskAnswers, ...]
+    sizes: Mapping[str, int]
+    """Part -> pictures that were used: train and val of the first fold, test of all."""
+    epochs: int
+    """Run in the last phase, of the fold that is kept."""
     bundle_sha256: str
 
     @property
@@ -217,7 +221,15 @@ def run_experiment(
         f"try it: scopeline batch VIDEO --pipeline {out / 'pipeline.toml'}",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
-    return RunResult(out, record, tuple(answers), tuple(masks), bundle_sha256(out / "bundle"))
+    return RunResult(
+        out,
+        record,
+        tuple(answers),
+        tuple(masks),
+        _sizes(folds),
+        best.fit.phases[-1].epochs,
+        bundle_sha256(out / "bundle"),
+    )
 
 
 def read_data(experiment: Experiment, beside: Path | None) -> Catalogue:
@@ -348,6 +360,13 @@ def _questions(experiment: Experiment, catalogue: Catalogue) -> tuple[HeadPlan, 
     if experiment.spoil and experiment.spoil.head not in catalogue.classes:
         heads.append(HeadPlan(name=experiment.spoil.head, role="quality", labels=("bad", "good")))
     return tuple(heads)
+
+
+def _sizes(folds: Sequence[Fold]) -> dict[str, int]:
+    """Pictures used per part. Folds share their test pictures out; each trains on nearly all."""
+    names = ("train", "val", "test")
+    counts = {name: [len(fold.sets[name].material) for fold in folds] for name in names}
+    return {name: sum(each) if name == "test" else each[0] for name, each in counts.items()}
 
 
 def _pooled(folds: Sequence[Fold]) -> tuple[list[Answers], list[MaskAnswers]]:

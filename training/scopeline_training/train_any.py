@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -105,16 +105,17 @@ def with_options(experiment: Experiment, options: TrainOptions) -> Experiment:
     return msgspec.structs.replace(experiment, fit=fit, network=network)
 
 
+def trial_options(options: TrainOptions) -> RunOptions:
+    """What is asked of a run; a trial takes few pictures and any data set."""
+    run = options.run
+    return replace(run, force=True, limit=run.limit or TRIAL_LIMIT) if options.trial else run
+
+
 def _run(
     plan: Experiment, out: Path, options: TrainOptions, command: str, text: str, beside: Path | None,
     prose: Path | None, console: Console | None,
 ) -> RunResult | None:  # fmt: skip
-    plan = with_options(plan, options)
-    run = options.run
-    if options.trial:
-        run = RunOptions(
-            force=True, resume=run.resume, go_on_from=run.go_on_from, limit=run.limit or TRIAL_LIMIT
-        )
+    plan, run = with_options(plan, options), trial_options(options)
     return run_experiment(
         plan, out, recipe=_text(plan, text, options.words), command=command, beside=beside, prose=prose,
         options=run, console=console,
