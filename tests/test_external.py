@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from fakes import ORGAN
+from fakes import MES, ORGAN, QUALITY
 from scopeline.crop import CropKind, View
 from scopeline.errors import ConfigError
 from scopeline.picture import picture_from_file
@@ -22,9 +23,11 @@ SEED = 140_133
 """With these pictures no probe is above its limit by chance."""
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SCOPELINE_CACHE", str(tmp_path / "cache"))
+@pytest.fixture(autouse=True, scope="module")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCOPELINE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def draw(path: Path, number: int, *, border: bool = False) -> None:
@@ -49,25 +52,37 @@ def class_folder(
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    return write_tiny_bundle(tmp_path / "bundle")
+    return write_tiny_bundle(tmp_path / "bundle", (ORGAN, MES))
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(path.read_text("utf-8").splitlines()))
 
 
-def test_the_answers_are_those_of_the_bundle_on_what_the_engine_shows_it(
-    bundle: Path, tmp_path: Path
-) -> None:
-    external = read_folder(class_folder(tmp_path / "set"))
-    evaluate_external(bundle, external, tmp_path / "out")
-    row = rows_of(tmp_path / "out" / "predictions_organ-external.csv")[7]
-    path = tmp_path / "set" / row["picture"]
+@pytest.fixture(scope="module")
+def forced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a set that a border gives away, in `set`, and the report that somebody insisted on, in `out`."""
+    folder = tmp_path_factory.mktemp("forced")
+    external = read_folder(class_folder(folder / "set", border=True))
+    evaluate_external(
+        write_tiny_bundle(folder / "bundle", (ORGAN, MES)), external, folder / "out", force=True
+    )
+    return folder
+
+
+def test_the_answers_are_those_of_the_bundle_on_what_the_engine_shows_it(forced: Path) -> None:
+    row = rows_of(forced / "out" / "predictions_organ-external.csv")[7]
+    path = forced / "set" / row["picture"]
     seen = View(CropKind.INSCRIBED, SIZE, SIZE)(picture_from_file(path), whole_field(64, 64))
     logits = expected_logits(seen[None], ORGAN)[0]
     wanted = np.exp(logits) / np.exp(logits).sum()
     assert [float(row[f"P({label})"]) for label in ORGAN.labels] == pytest.approx(wanted, abs=1e-5)
     assert row["true"] == path.parent.name
+
+
+def test_whoever_insists_gets_a_stamp(forced: Path) -> None:
+    page = (forced / "out" / "report.html").read_text("utf-8")
+    assert '<div class="stamp"><strong>DATA SET REFUSED, USED ALL THE SAME</strong>' in page
 
 
 def test_a_set_that_a_border_gives_away_is_refused(bundle: Path, tmp_path: Path) -> None:
@@ -77,14 +92,9 @@ def test_a_set_that_a_border_gives_away_is_refused(bundle: Path, tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
-def test_whoever_insists_gets_a_stamp(bundle: Path, tmp_path: Path) -> None:
-    external = read_folder(class_folder(tmp_path / "set", border=True))
-    page = evaluate_external(bundle, external, tmp_path / "out", force=True).read_text("utf-8")
-    assert '<div class="stamp"><strong>DATA SET REFUSED, USED ALL THE SAME</strong>' in page
-
-
-def test_a_sheet_of_ids_is_read_renamed_and_cut(bundle: Path, tmp_path: Path) -> None:
+def test_a_sheet_of_ids_is_read_renamed_and_cut(tmp_path: Path) -> None:
     """The form of study S1's external set: ids without an ending, a label that the model does not know."""
+    bundle = write_tiny_bundle(tmp_path / "bundle", (QUALITY, MES))
     lines = ["ID,label"]
     for number in range(2 * PER_LABEL):
         draw(tmp_path / "images" / f"im{number}.png", number)
@@ -96,6 +106,7 @@ def test_a_sheet_of_ids_is_read_renamed_and_cut(bundle: Path, tmp_path: Path) ->
     page = evaluate_external(bundle, external, tmp_path / "out", rename=rename).read_text("utf-8")
     assert "1 of 61 pictures were left out by their label." in page
     assert len(rows_of(tmp_path / "out" / "predictions_mes-external.csv")) == 2 * PER_LABEL
+    assert f"The quality head calls {2 * PER_LABEL} of {2 * PER_LABEL} pictures good." in page
 
 
 @pytest.mark.parametrize("labels", [("cat", "dog"), ("rectum", "dog")])
