@@ -370,3 +370,77 @@ def write_png(path: Path, pixels: Pixels) -> None:
     import cv2
 
     cv2.imwrite(str(path), pixels[..., ::-1])
+
+
+def write_run(folder: Path, *, folds: bool = False) -> tuple[Path, TrainableNetwork]:
+    """What `scopeline train` leaves behind, with a network that nobody has trained."""
+    from scopeline.bundle import Training
+    from scopeline_training.experiment import read_experiment
+    from scopeline_training.run_bundle import save_bundle
+    from scopeline_training.zoo import build
+
+    folder.mkdir()
+    (folder / "recipe.toml").write_text(
+        'name = "run"\n[data]\nkind = "class_folders"\nroot = "nowhere"\n[input]\nsize = 64\ncrop = "box"\n'
+        '[network]\nbackbone = "small"\nnormalise = "data"\n[[heads]]\nname = "quality"\nrole = "quality"\n'
+        '[[heads]]\nname = "mes"\nrole = "grade"\nloss = "corn"\n'
+    )
+    experiment = read_experiment(folder / "recipe.toml")
+    plan = NetworkPlan(backbone="small", normalise="data", mean=(0.6, 0.4, 0.3), std=(0.2, 0.2, 0.1))
+    heads = [
+        HeadPlan(name="quality", role="quality", labels=("bad", "good")),
+        HeadPlan(name="mes", role="grade", labels=("0", "1", "2"), loss="corn"),
+    ]
+    torch.manual_seed(5)
+    network = build(plan, heads).eval()
+    for fold, phase in ((0, "1-frozen"), (0, "2-all"), (1, "1-all")):
+        place = folder / "fits" / f"fold-{fold:02d}" / phase
+        place.mkdir(parents=True)
+        kept = (fold, phase) == ((1, "1-all") if folds else (0, "2-all"))
+        weights = {
+            f"network.{key}": value if kept else value * 2 for key, value in network.state_dict().items()
+        }
+        torch.save({"state_dict": weights}, place / "best.ckpt")
+    if folds:
+        (folder / "folds.csv").write_text("fold,test loss,\n1,0.5,\n2,0.4,kept\n")
+    save_bundle(
+        folder / "bundle", network, experiment, heads, temperatures={"mes": 1.4}, card="For tests.\n",
+        training=Training(recipe="run", command="", data="none", data_sha256="", seed=0),
+    )  # fmt: skip
+    return folder, network
+
+
+@pytest.mark.parametrize("folds", [False, True])
+def test_a_run_gives_back_the_very_network_of_its_bundle(tmp_path: Path, folds: bool) -> None:
+    from scopeline.bundle import load_bundle
+    from scopeline_training.run_network import network_of_run
+
+    folder, _ = write_run(tmp_path / "run", folds=folds)
+    bundle = load_bundle(folder / "bundle")
+    backend = open_backend("onnxruntime", bundle, threads=1, precision="fp32")
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    said, logits = network_of_run(folder).answers(pixels), backend.infer(pixels[None])
+    backend.close()
+    for head in bundle.heads:
+        np.testing.assert_allclose(said[head.name], head.probabilities(logits[head.name][0]), atol=1e-5)
+
+
+def test_a_run_and_its_checkpoints_are_explained_by_grad_cam(tmp_path: Path) -> None:
+    folder, _ = write_run(tmp_path / "run")
+    picture = tmp_path / "a.png"
+    write_png(picture, reddish())
+    told: list[str] = []
+    for model in (folder, folder / "fits" / "fold-01" / "1-all" / "best.ckpt"):
+        (panel,) = explain_all(model, [picture], tmp_path / "out", wish=Wish(head="mes"), say=told.append)
+        assert panel.is_file()
+    assert "Grad-CAM at backbone.trunk" in told[0]
+    assert "ReLU called as a function" in told[1]  # the small network's residual blocks
+    with pytest.raises(ConfigError, match="called as a function"):
+        explain_all(folder, [picture], tmp_path / "out", wish=Wish(methods=(Method.GUIDED_BACKPROPAGATION,)))
+
+
+def test_a_checkpoint_outside_of_a_run_is_refused(tmp_path: Path) -> None:
+    lone = tmp_path / "best.ckpt"
+    torch.save({"state_dict": {}}, lone)
+    with pytest.raises(ConfigError, match="in the folder of a run"):
+        explain_all(lone, [], tmp_path, wish=Wish())

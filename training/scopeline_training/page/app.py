@@ -117,14 +117,15 @@ async def _body(request: Request) -> bytes:
     Raises:
         UploadError: it is.
     """
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit():
-        check_size(int(declared), "clip")
+    said = request.headers.get("content-length", "")
+    declared = int(said) if said.isdigit() else 0
+    check_size(declared, "clip")
     body, kind = bytearray(), None
     async for chunk in request.stream():
         body += chunk
         if kind is None and len(body) >= _SNIFFED:
             kind = kind_of(bytes(body[:_SNIFFED]))
+            check_size(declared, kind)
         check_size(len(body), kind or "picture")
     check_size(len(body), kind_of(bytes(body[:_SNIFFED])))
     return bytes(body)
