@@ -32,9 +32,6 @@ from scopeline.sinks.state_log import StateLogSink
 from scopeline.sinks.zeromq import ZmqSink
 from scopeline.wire import Encoding, Message
 
-DEFAULT_REPLAY = "tcp://127.0.0.1:5558"
-DEFAULT_CONTROL = "tcp://127.0.0.1:5559"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StationPlan:

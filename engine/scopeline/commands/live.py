@@ -14,6 +14,7 @@ from rich.live import Live
 
 from scopeline.commands.interrupt import INTERRUPTED, stops_on_interrupt
 from scopeline.config import load_pipeline
+from scopeline.endpoint import DEFAULT_CONTROL, DEFAULT_REPLAY
 from scopeline.keys import EngineKeys, KeyFolder
 from scopeline.marks import Marks, marks_path, read_marks
 from scopeline.notices import Notices
@@ -24,7 +25,7 @@ from scopeline.sources.device_options import device_options
 from scopeline.sources.fault_scenario import read_scenario
 from scopeline.sources.faults import FaultSource
 from scopeline.sources.open_feed import open_feed
-from scopeline.station import DEFAULT_CONTROL, DEFAULT_REPLAY, StationPlan, station
+from scopeline.station import StationPlan, station
 from scopeline.watch import render
 from scopeline.watch_state import WatchState
 from scopeline.wire import DEFAULT_ADDRESS, Message, StatusMessage
