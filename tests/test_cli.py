@@ -118,7 +118,9 @@ def test_live_replays_a_recording_and_ends_with_its_ledger(call: _Call, tmp_path
 def test_a_feed_that_cannot_be_is_told_at_once_with_what_is_wanted(
     call: _Call, words: list[str], wanted: str
 ) -> None:
-    code, _, err = call("live", *words, "--pipeline", "demo", "--no-journal", "--control", "tcp://127.0.0.1:*")
+    code, _, err = call(
+        "live", *words, "--pipeline", "demo", "--no-journal", "--control", "tcp://127.0.0.1:*"
+    )
     assert code in (1, 2)
     assert wanted in err
 

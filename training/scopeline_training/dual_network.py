@@ -79,7 +79,7 @@ class DualNetwork(Freezable):
             ValueError: a pair is the same picture twice. The original evaluated that way; a fused answer to it means
                 nothing. `forward_alone` answers for one picture.
         """
-        if not torch.jit.is_tracing():
+        if not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             _refuse_same(first, second, self.places)
         before, behind = self._see(first), self._see(second)
         # Pooled maps side by side are the pool of the maps side by side, as in the original.

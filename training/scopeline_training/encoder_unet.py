@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -45,7 +46,7 @@ class EncoderUNet(Backbone):
         self.fine_features, self.fine_step = DECODER[-1], 2
         config = timm.get_pretrained_cfg(model)
         assert config is not None
-        self.mean, self.std = config.mean, config.std
+        self.mean, self.std = _three(config.mean), _three(config.std)
         deepest = net.encoder.model.feature_info.module_name()[-1]
         self.cam_layers = (f"trunk.model.{deepest}", "steps.1.conv2", "steps.3.conv2")
 
@@ -57,3 +58,8 @@ class EncoderUNet(Backbone):
             x = torch.cat([interpolate(x, scale_factor=2.0), skip], dim=1)
             x = step.conv2(step.conv1(x))  # type: ignore[operator]  # a block of the library has both
         return Features(deep.mean(dim=(2, 3)), fine=x)
+
+
+def _three(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue

@@ -21,7 +21,7 @@ from scopeline_training.ordinal import ContinuationAnswer, ScoreAnswer
 class ParameterGroup(TypedDict):
     """What an optimiser takes."""
 
-    params: list[nn.Parameter]
+    params: list[Tensor]
     weight_decay: float
 
 
@@ -152,7 +152,7 @@ def parameter_groups(
     A term l2 * w^2 in the loss has the gradient 2 l2 w: in SGD and Adam, which add decay * w to the gradient, it is a
     decay of 2 l2. AdamW scales decay by the rate instead and there the figure has another meaning.
     """
-    dense = [
+    dense: list[Tensor] = [
         answer.hidden.weight
         for answer in answers
         if isinstance(answer, DenseAnswer) and answer.hidden is not None and hidden_l2 > 0
