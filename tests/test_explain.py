@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
@@ -92,7 +93,7 @@ def trained() -> TorchNetwork:
     labels = torch.arange(128) // 64
     optimiser = torch.optim.Adam(network.parameters(), 0.01)
     for _ in range(12):
-        for rows in torch.randperm(128).split(32):
+        for rows in torch.randperm(128).reshape(4, 32):
             optimiser.zero_grad()
             cross_entropy(network(pictures[rows])["finding"], labels[rows]).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -103,6 +104,12 @@ def untrained(activation: type[nn.Module] = nn.ReLU, **plan: int) -> TorchNetwor
     heads = [HeadPlan(name="finding", labels=("plain", "patch"))]
     network = TrainableNetwork(NetworkPlan(backbone="small", **plan), heads, TinyBackbone(activation))  # type: ignore[arg-type]
     return TorchNetwork(network.eval(), (FINDING,), SHOWN)
+
+
+def _layers(of: TorchNetwork) -> nn.Sequential:
+    trunk = of.network.backbone.trunk
+    assert isinstance(trunk, nn.Sequential)
+    return trunk
 
 
 def focus(values: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
@@ -143,7 +150,7 @@ def test_guided_grad_cam_finds_the_planted_patch() -> None:
 
 def test_grad_cam_is_its_formula_although_the_next_relu_works_in_place() -> None:
     of, (pixels, _) = trained(), planted(400)
-    trunk = of.network.backbone.trunk
+    trunk = _layers(of)
     x = of.network.normalise(torch.from_numpy(pixels[None]))
     deep = trunk[:6](x).detach().requires_grad_()
     rest = trunk[7:](deep.relu()).mean(dim=(2, 3))
@@ -168,11 +175,12 @@ def test_guided_backpropagation_is_its_rule() -> None:
         @staticmethod
         def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> Tensor:
             (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
-            return gradients[0].relu() * (x > 0)
+            guided: Tensor = gradients[0].relu() * (x > 0)
+            return guided
 
     given = torch.from_numpy(pixels[None]).float().requires_grad_()
     x = of.network.normalise(given)
-    for layer in of.network.backbone.trunk:
+    for layer in _layers(of):
         x = Guided.apply(x) if isinstance(layer, nn.ReLU) else layer(x)  # type: ignore[no-untyped-call]
     of.network.heads["finding"](x.mean(dim=(2, 3)))[0, 1].backward()
     assert given.grad is not None
@@ -444,3 +452,13 @@ def test_a_checkpoint_outside_of_a_run_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, lone)
     with pytest.raises(ConfigError, match="in the folder of a run"):
         explain_all(lone, [], tmp_path, wish=Wish())
+
+
+def test_an_empty_map_says_that_it_is_empty(tmp_path: Path) -> None:
+    from scopeline_training.explanation import NOTHING, LookMap
+    from scopeline_training.explanation_panel import explanation_panel
+
+    explanation, _ = explain_picture(NetworkExplainer(trained()), picture_from_rgb(plain(1)), Wish())
+    empty = LookMap(Method.GRAD_CAM, "deep", np.zeros((SIZE, SIZE), np.float32))
+    panel = explanation_panel(replace(explanation, maps=(empty,)), "plain")
+    assert any(NOTHING[Method.GRAD_CAM] in axes.get_xlabel() for axes in panel.axes)

@@ -57,13 +57,13 @@ head = "organ"
 label = "colon"
 at_least = 0.5
 [segments]
-merge_s = 0.2
-outside_s = 0.2
-gap_s = 0.5
-recent_s = 0.8
-least_frames = 3
-least_s = 0.2
-least_graded = 2
+merge_s = 1.0
+outside_s = 1.0
+gap_s = 2.0
+recent_s = 3.0
+least_frames = 10
+least_s = 1.0
+least_graded = 5
 """
 GOOD, BAD, ELSEWHERE = (190, 90, 70), (60, 160, 60), (90, 30, 170)
 
@@ -211,8 +211,9 @@ def test_a_clip_goes_through_a_whole_engine(served: str, tmp_path: Path) -> None
     assert 100 <= report["usable"] <= 120
     assert sum(report["reasons"].values()) == 130 - report["usable"]
     assert report["answers"]["organ"] == {"colon": report["usable"]}
-    assert {segment["location"] for segment in report["segments"]} == {"colon"}
-    assert report["segments"][0]["picture"].startswith("data:image/jpeg;base64,")
+    # Until the smoothing has seen enough there is no tag: the first segment has no location.
+    assert [segment["location"] for segment in report["segments"]] == [None, "colon"]
+    assert report["segments"][1]["picture"].startswith("data:image/jpeg;base64,")
 
 
 def test_a_key_frame_of_a_clip_can_be_asked_about(served: str, tmp_path: Path) -> None:
@@ -402,7 +403,7 @@ def test_in_a_browser_quality_comes_first_and_the_rest_only_if_it_is_good(
         browser.wait_for("!document.getElementById('why').open")
         picture = tmp_path / "page.png"
         browser.screenshot(picture)
-        assert cv2.imread(str(picture)).std() > 10
+        assert np.asarray(cv2.imread(str(picture))).std() > 10
 
         browser.choose_file("#file", bad)
         browser.wait_for(SHOWN + " && document.querySelector('.say.bad')")
@@ -433,7 +434,8 @@ def test_in_a_browser_a_picture_can_be_dropped_and_a_clip_is_shown_by_segments(
         assert "Good enough to judge" in _text(browser)("#quality")
         browser.choose_file("#file", clip)
         browser.wait_for(SHOWN + " && document.getElementById('result').className === 'clip'")
-        assert "1  colon" in browser.value("document.querySelector('.segments b').textContent")
+        names = browser.value("[...document.querySelectorAll('.segments b')].map((each) => each.textContent)")
+        assert names == ["1  unknown", "2  colon"]
         assert "120" in _text(browser)(".facts")
         assert not browser.complaints
 

@@ -44,6 +44,12 @@ _WORDS = {
     Method.OCCLUSION: "occlusion",
 }
 
+NOTHING = {
+    Method.GRAD_CAM: "Nothing at this layer speaks for the label.",
+    Method.OCCLUSION: "No place alone speaks for the label.",
+}
+"""What is said of an empty map."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Plot
 
 from scopeline.picture import Pixels
-from scopeline_training.explanation import Explanation, LookMap, Method
+from scopeline_training.explanation import NOTHING, Explanation, LookMap, Method
 from scopeline_training.heat import overlaid
 from scopeline_training.plot_style import COLOURS, INK, PALE, QUIET, new_plot, styled
 
@@ -55,7 +55,8 @@ def explanation_panel(explanation: Explanation, title: str, remark: str = "") ->
 def _below(look: LookMap) -> str:
     if look.method is Method.OCCLUSION:
         return f"log-odds fall by up to {max(0.0, float(look.values.max())):.2f}"
-    return look.layer or ""
+    empty = look.method is Method.GRAD_CAM and look.values.max() <= 0
+    return (look.layer or "") + (f"\n{NOTHING[look.method]}" if empty else "")
 
 
 def _picture(axes: Axes, pixels: Pixels, title: str, below: str = "") -> None:
@@ -77,12 +78,8 @@ def _bars(axes: Axes, explanation: Explanation) -> None:
         place += 1
         for label, (name, share) in enumerate(zip(explanation.labels[head], row, strict=True)):
             is_asked = head == asked.head.name and label == asked.label
-            axes.barh(place, float(share), height=0.82, color=COLOURS[0] if is_asked else PALE)
-            inside = is_asked and share > 0.55
-            axes.text(
-                0.02, place, f"{name[:22]}  {share:.2f}", size=7.5, va="center",
-                color="white" if inside else INK,
-            )  # fmt: skip
+            axes.barh(place, float(share), height=0.82, color=COLOURS[5] if is_asked else PALE)
+            axes.text(0.02, place, f"{name[:22]}  {share:.2f}", size=7.5, va="center", color=INK)
             place += 1
         place += 0.35
     axes.set(xlim=(0, 1), ylim=(max(place - 0.5, 6), -0.8))

@@ -30,7 +30,7 @@ def overlaid(shown: Pixels, look: LookMap) -> Pixels:
         return gradient_picture(look.values)
     strength = np.clip(scaled(look), 0, 1)
     if look.method is Method.OCCLUSION:  # its patches are coarse; their edges are not the picture's
-        strength = cv2.GaussianBlur(strength, None, shown.shape[1] * _SOFTNESS)
+        strength = np.asarray(cv2.GaussianBlur(strength, (0, 0), shown.shape[1] * _SOFTNESS), np.float32)
     bgr = cv2.applyColorMap((255 * strength).astype(np.uint8), cv2.COLORMAP_INFERNO)
     colours = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.float32)
     grey = cv2.cvtColor(cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.float32)

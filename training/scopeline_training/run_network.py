@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -19,6 +21,8 @@ from scopeline_training.presets import oct_size
 from scopeline_training.zoo import build, build_dual
 
 RECIPE, FITS, BUNDLE = "recipe.toml", "fits", "bundle"
+CHANGED = "# changed on the command line: "
+"""How `train_any` begins the recipe of a run that was changed."""
 
 
 def is_run(folder: Path) -> bool:
@@ -41,7 +45,8 @@ def network_of_run(folder: Path, checkpoint: Path | None = None) -> TorchNetwork
         raise ConfigError(
             f"{folder}: wanted the folder of a finished `scopeline train` run, with {RECIPE} and {FITS}/, found none"
         )
-    experiment, bundle = read_experiment(folder / RECIPE), load_bundle(folder / BUNDLE)
+    recipe, bundle = folder / RECIPE, load_bundle(folder / BUNDLE)
+    experiment = read_experiment(recipe, _changes(recipe))
     plan = _from_scratch(experiment.network)
     heads = [_plan_of(head, experiment) for head in bundle.heads]
     network: AnyNetwork = build_dual(plan, heads[0]) if plan.inputs else build(plan, heads)
@@ -50,7 +55,7 @@ def network_of_run(folder: Path, checkpoint: Path | None = None) -> TorchNetwork
         network.eval(),
         bundle.heads,
         bundle.input,
-        middle=_middle(experiment),
+        middle=_middle(experiment, bundle.input.width),
         place=plan.inputs[0] if plan.inputs else None,
     )
 
@@ -117,6 +122,15 @@ def _plan_of(head: Head, experiment: Experiment) -> HeadPlan:
     return msgspec.structs.replace(asked, labels=head.labels)
 
 
-def _middle(experiment: Experiment) -> int:
+def _middle(experiment: Experiment, size: int) -> int:
     """As `run_bundle.save_bundle` cuts it."""
-    return oct_size(experiment.input.size) if experiment.augment.preset == "oct" else 0
+    return oct_size(size) if experiment.augment.preset == "oct" else 0
+
+
+def _changes(recipe: Path) -> list[str]:
+    """What `--set` changed, which a run's recipe says in its first line. Other options change no network's form."""
+    first = recipe.read_text("utf-8").partition("\n")[0]
+    if not first.startswith(CHANGED):
+        return []
+    words = shlex.split(first.removeprefix(CHANGED))
+    return [value for word, value in pairwise(words) if word == "--set"]

@@ -24,7 +24,7 @@ from scopeline.sources.media import MediaSource
 from scopeline.tally import Tally
 from scopeline.wire import FrameMessage, Message
 from scopeline_training.explain import open_explainer
-from scopeline_training.explanation import Explainer, LookMap, Method, Question, question_of
+from scopeline_training.explanation import NOTHING, Explainer, LookMap, Method, Question, question_of
 from scopeline_training.heat import overlaid
 from scopeline_training.occlusion import occlusion_map
 from scopeline_training.page.reports import (
@@ -118,7 +118,7 @@ class Examiner:
         return MapReport(
             method="occlusion" if look.method is Method.OCCLUSION else "grad-cam",
             words=look.method.words,
-            note=_NOTES[look.method],
+            note=("" if look.values.max() > 0 else f"{NOTHING[look.method]} ") + _NOTES[look.method],
             head=head,
             label=label,
             probability=float(answers[head][question.label]),
