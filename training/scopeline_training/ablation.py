@@ -24,15 +24,19 @@ def ablation(recipe: Path, out: Path, options: TrainOptions, console: Console | 
     Raises:
         ConfigError: the recipe is wrong, or its data cannot be balanced.
     """
-    plain = with_options(read_experiment(recipe, options.changes), options)
-    members = [
-        Member(f"version-{number}", {"version": number, **_told(variant)}, _as(plain, variant))
-        for number, variant in VERSIONS.items()
-    ]
+    members = versions_of(with_options(read_experiment(recipe, options.changes), options))
     return run_series(
         members, out, command=f"scopeline ablation {recipe}", beside=recipe.parent, options=trial_options(options),
         console=console,
     )  # fmt: skip
+
+
+def versions_of(experiment: Experiment) -> list[Member]:
+    """The eight runs, in the study's order."""
+    return [
+        Member(f"version-{number}", {"version": number, **_told(variant)}, _as(experiment, variant))
+        for number, variant in VERSIONS.items()
+    ]
 
 
 def _as(experiment: Experiment, variant: VariantPlan) -> Experiment:

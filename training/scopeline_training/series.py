@@ -113,8 +113,9 @@ def _row(member: Member, result: RunResult) -> Row:
         for figure in mask_scores(masks):
             if figure.name in SHOWN:
                 figures[f"{masks.head}: {figure.name}"] = str(figure)
+    sizes = {f"{name} pictures": count for name, count in result.sizes.items()}
     return Row(
-        settings=member.settings, sizes={f"{name} pictures": count for name, count in result.sizes.items()}, figures=figures, epochs=result.epochs,
+        settings=member.settings, sizes=sizes, figures=figures, epochs=result.epochs,
         recipe_sha256=result.record.recipe_sha256, data_sha256=result.record.data_sha256,
         bundle_sha256=result.bundle_sha256,
     )  # fmt: skip
