@@ -19,7 +19,7 @@ from scopeline_training.toml_text import toml_text
 
 TRIAL_LIMIT = 12
 """Pictures per label and part of a trial."""
-TRIAL_SIZE = {"inception_v3": 96}
+TRIAL_SIZE = {"inception_v3": 299}
 """Pixels; a trial shows 64 to every other network."""
 
 
