@@ -23,7 +23,7 @@ pytest.importorskip("fastapi", reason="the page needs scopeline[training]")
 pytest.importorskip("uvicorn", reason="the page needs scopeline[training]")
 
 from chromium import Chromium
-from fakes import description
+from fakes import POLYP, description
 from media_clips import write_clip
 from scopeline.bundle import Head, write_bundle
 from scopeline.crop import CropKind
@@ -97,6 +97,41 @@ def write_pipeline(folder: Path) -> Path:
     write_bundle(folder / "gated", about, network=model.SerializeToString(), card="For tests.\n")
     file = folder / "gated.toml"
     file.write_text(PIPELINE)
+    return file
+
+
+def write_mask_pipeline(folder: Path) -> Path:
+    """Every frame is good; red pixels are marked, at 32x32."""
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Slice", ["floats", "zero", "one", "last"], ["red"]),
+        helper.make_node("Sub", ["red", "half"], ["above"]),
+        helper.make_node("Transpose", ["above"], ["polyp"], perm=[0, 3, 1, 2]),
+        helper.make_node("ReduceMean", ["floats"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("MatMul", ["mean", "slope"], ["quality"]),
+    ]
+    weights = [
+        numpy_helper.from_array(np.array([0], np.int64), "zero"),
+        numpy_helper.from_array(np.array([1], np.int64), "one"),
+        numpy_helper.from_array(np.array([3], np.int64), "last"),
+        numpy_helper.from_array(np.array(128, np.float32), "half"),
+        numpy_helper.from_array(np.array([[0, 1]] * 3, np.float32), "slope"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "masked",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", SIZE, SIZE, 3])],
+        [
+            helper.make_tensor_value_info("quality", TensorProto.FLOAT, ["batch", 2]),
+            helper.make_tensor_value_info("polyp", TensorProto.FLOAT, ["batch", 1, SIZE, SIZE]),
+        ],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    about = description(QUALITY, POLYP, name="masked", size=SIZE, crop=CropKind.BOX)
+    write_bundle(folder / "masked", about, network=model.SerializeToString(), card="For tests.\n")
+    file = folder / "masked.toml"
+    file.write_text('name = "masked"\n[[bundles]]\npath = "masked"\n')
     return file
 
 
@@ -199,6 +234,20 @@ def test_the_field_of_view_of_a_picture_is_told_in_its_own_pixels(served: str) -
     x, y, width, height = report["field"]["shown"]
     corners = np.array([(x, y), (x + width, y), (x, y + height), (x + width, y + height)])
     assert np.hypot(*(corners - (300, 240)).T).max() < 203
+
+
+def test_what_a_mask_marks_is_outlined_in_the_pictures_own_pixels(tmp_path: Path) -> None:
+    pixels = coloured((90, 110, 100), width=320, height=320)
+    pixels[80:160, 160:260, 0] = 240
+    with serving(write_mask_pipeline(tmp_path)) as url:
+        _, report = post(url + "api/judge", png(pixels))
+        (mask,) = report["masks"]
+        assert (mask["name"], mask["label"]) == ("polyp", "polyp")
+        assert mask["share"] == pytest.approx(80 * 100 / 320**2, rel=0.15)
+        (curve,) = (np.array(each) for each in mask["curves"])
+        np.testing.assert_allclose(curve.min(axis=0), (160, 80), atol=8)
+        np.testing.assert_allclose(curve.max(axis=0), (260, 160), atol=8)
+        assert post(url + "api/map?head=polyp&label=polyp", png(pixels))[0] == 422
 
 
 def test_a_clip_goes_through_a_whole_engine(served: str, tmp_path: Path) -> None:
