@@ -462,3 +462,16 @@ def test_an_empty_map_says_that_it_is_empty(tmp_path: Path) -> None:
     empty = LookMap(Method.GRAD_CAM, "deep", np.zeros((SIZE, SIZE), np.float32))
     panel = explanation_panel(replace(explanation, maps=(empty,)), "plain")
     assert any(NOTHING[Method.GRAD_CAM] in axes.get_xlabel() for axes in panel.axes)
+
+
+def test_an_answer_to_a_bad_picture_is_explained_with_a_warning(tmp_path: Path) -> None:
+    _, network = write_run(tmp_path / "run")
+    heads = (QUALITY, Head(name="mes", role="grade", labels=("0", "1", "2")))
+    explainer = NetworkExplainer(TorchNetwork(network, heads, Input(width=64, height=64, crop=CropKind.BOX)))
+    warned = []
+    for good in (-9.0, 9.0):
+        with torch.no_grad():
+            network.heads["quality"].answer.bias.copy_(torch.tensor([-good, good]))  # type: ignore[operator, union-attr]
+        _, remark = explain_picture(explainer, picture_from_rgb(reddish()), Wish(head="mes"))
+        warned.append("an engine refuses this picture" in remark)
+    assert warned == [True, False]

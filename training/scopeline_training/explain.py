@@ -7,7 +7,7 @@ is a graph for a runtime and has none: it is explained by occlusion, under that 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,7 +15,8 @@ from pathlib import Path
 
 from scopeline.backends import open_backend
 from scopeline.batch import read_summary
-from scopeline.bundle import Bundle, Input, load_bundle
+from scopeline.bundle import Bundle, Head, Input, load_bundle
+from scopeline.config import QualityRule
 from scopeline.contact_sheet import cut_to_field
 from scopeline.crop import View
 from scopeline.errors import ConfigError
@@ -131,7 +132,8 @@ def explain_picture(explainer: Explainer, picture: Picture, wish: Wish) -> tuple
     shown = View(wanted.crop, wanted.width, wanted.height)(picture, field)
     answers = explainer.answers(shown)
     question = question_of(explainer.heads, answers, wish.head, wish.label)
-    maps, remark = explainer.maps(shown, question, wish.methods, wish.layers)
+    maps, of_maps = explainer.maps(shown, question, wish.methods, wish.layers)
+    remark = " ".join(each for each in (of_maps, _of_quality(explainer.heads, answers, question)) if each)
     labels = {head.name: head.labels for head in explainer.heads if head.name in answers}
     return Explanation(question, shown, cut_to_field(pixels, field).pixels, answers, labels, maps), remark
 
@@ -224,6 +226,19 @@ def segment_shots(sources: Sequence[Path], segments: Path, say: Say) -> Iterator
             yield Shot(f"{recording.stem}-segment-{int(number):02d}", picture_from_rgb(found[key_frame]))
         else:
             say(f"segment {number}: frame {key_frame} is not in the recording")
+
+
+def _of_quality(heads: Sequence[Head], answers: Mapping[str, Probabilities], question: Question) -> str:
+    """What must be known where the picture is bad: an engine would not have come to the answer that is explained."""
+    quality = next((head for head in heads if head.role == "quality"), None)
+    if quality is None or question.head.name == quality.name:
+        return ""
+    good = float(answers[quality.name][quality.labels.index("good")])
+    return (
+        ""
+        if good >= QualityRule().usable_at
+        else (f"Quality {good:.2f}: an engine refuses this picture and asks no other head.")
+    )
 
 
 def _rows(table: Path) -> list[dict[str, str]]:
