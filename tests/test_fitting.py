@@ -236,6 +236,12 @@ def test_trackers_write_where_they_are_told(painted: Painted, tmp_path: Path) ->
     assert list((tmp_path / "1-all" / "tensorboard").glob("events.*"))
 
 
+def test_weights_and_biases_stays_offline(painted: Painted, tmp_path: Path) -> None:
+    watchers = Watchers(track=TrackPlan(wandb="offline"))
+    fitted(painted, FittingPlan(epochs=1, batch=6), tmp_path, watchers=watchers)
+    assert len(list(tmp_path.rglob("offline-run-*/*.wandb"))) == 1
+
+
 def test_mixed_precision_fits_too(painted: Painted, tmp_path: Path) -> None:
     result = fitted(painted, FittingPlan(epochs=1, batch=6, precision="bf16-mixed"), tmp_path)
     assert np.isfinite(result.history["val_loss"]).all()

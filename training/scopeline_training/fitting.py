@@ -207,6 +207,10 @@ class _Phase:
             )  # fmt: skip
             for logger in trainer.loggers:
                 logger.finalize("success")
+            if self.watchers.track.wandb != "off":
+                import wandb
+
+                wandb.teardown()  # or the next phase would go on in this one's run; it stops W&B's threads, too
         network.cpu()
         losses = [value if math.isfinite(value) else math.inf for value in history.values["val_loss"]]
         best = min(range(len(losses)), key=losses.__getitem__)
