@@ -14,8 +14,14 @@ from scopeline.sources.capture_child import Order
 from scopeline.sources.child_connection import ChildConnection
 
 
-def children() -> list[str]:
-    return [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
+def children() -> list[psutil.Process]:
+    """Capture children and what they started; helpers that other tests leave to the interpreter are none of ours."""
+    return [
+        process
+        for child in psutil.Process().children()
+        if "scopeline.sources.capture_child" in child.cmdline()
+        for process in (child, *child.children(recursive=True))
+    ]
 
 
 def read_to_the_end(connection: ChildConnection) -> tuple[list[int | None], str]:
@@ -117,7 +123,7 @@ def test_a_child_whose_engine_is_gone_ends_too(tmp_path: Path) -> None:
     connection = ChildConnection(Order(place=str(clip)))
     arrivals = connection.arrivals()
     next(arrivals)
-    [child] = psutil.Process().children()
+    [child] = children()
 
     connection._pipe.close()  # what happens when the engine is killed
 

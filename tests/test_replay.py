@@ -200,7 +200,7 @@ def test_any_bytes_get_one_answer(wrong: bytes) -> None:
 class Engine:
     """What publishes, keeps and replays of an engine; what is `lost` does not reach subscribers."""
 
-    def __init__(self, folder: Path, encoding: Encoding, replaying: bool) -> None:
+    def __init__(self, folder: Path, encoding: Encoding) -> None:
         self.script = Script()
         self.journal = Journal(folder, version="0")
         self.kept = JournalSink(self.journal, Notices())
@@ -208,8 +208,6 @@ class Engine:
         self.bus = ZmqSink(ANY_PORT, encoding=encoding)
         self.desk = Desk(self.context, replay=(ANY_PORT, Replayer(self.journal)))
         self.replay = self.desk.replay_address
-        if not replaying:
-            self.desk.stop()
 
     def say(self, *messages: Message, lost: bool = False) -> None:
         for message in messages:
@@ -226,7 +224,7 @@ class Engine:
 
 @contextmanager
 def engine(folder: Path, encoding: Encoding = "json", *, replaying: bool = True) -> Iterator[Engine]:
-    made = Engine(folder, encoding, replaying)
+    made = Engine(folder, encoding)
     with ExitStack() as stack:
         stack.callback(made.context.term)
         stack.callback(made.desk.close)
@@ -234,7 +232,8 @@ def engine(folder: Path, encoding: Encoding = "json", *, replaying: bool = True)
         stack.callback(made.kept.close)
         crew = stack.enter_context(Crew(on_failure=made.desk.stop))
         stack.callback(made.desk.stop)
-        crew.start("desk", made.desk.work)
+        if replaying:
+            crew.start("desk", made.desk.work)
         yield made
 
 
