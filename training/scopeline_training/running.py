@@ -147,7 +147,7 @@ def run_experiment(
     Raises:
         ConfigError: the recipe does not suit the data, or the probes refuse the data.
     """
-    options, console = options or RunOptions(), console or Console()
+    options, console = options or RunOptions(), console or Console(quiet=_is_helper())
     cv2.setNumThreads(1)
     _seed(experiment.seed)
     with _bars(console) as bars:
