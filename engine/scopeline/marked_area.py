@@ -113,10 +113,10 @@ class MaskTracer:
         # Along a straight run the corners are enough, unless the view bends it.
         chain = cv2.CHAIN_APPROX_NONE if sight.placement.is_bent else cv2.CHAIN_APPROX_SIMPLE
         found, _ = cv2.findContours(fine, cv2.RETR_EXTERNAL, chain)
-        return [
-            sight.placement.to_signal((each[:, 0] + 0.5) / _FINER + (left, top)).astype(np.float32)
-            for each in found
-        ]
+        # All regions at once: many small ones cost 0.03 ms each otherwise.
+        every = sight.placement.to_signal((np.concatenate(found)[:, 0] + 0.5) / _FINER + (left, top))
+        ends = np.cumsum([len(each) for each in found])[:-1]
+        return np.split(every.astype(np.float32), ends)
 
 
 def run_lengths(marked: Mask) -> list[int] | None:
@@ -190,7 +190,7 @@ def _simplified(points: NDArray[np.float32], slack_px: float) -> Outline:
     while len(corners) > MOST_POINTS:
         slack_px *= 1.6
         corners = cv2.approxPolyDP(points, slack_px, True)
-    return tuple((round(x, 1), round(y, 1)) for x, y in corners[:, 0].tolist())
+    return tuple((x, y) for x, y in np.round(corners[:, 0].astype(np.float64), 1).tolist())
 
 
 def _box_around(outlines: list[NDArray[np.float32]]) -> Box:
