@@ -90,7 +90,9 @@ def sweep(
 
 
 def ablation(
-    recipe: Annotated[Path, typer.Argument(help="Recipe of the general path, for instance gi_findings.toml.")],
+    recipe: Annotated[
+        Path, typer.Argument(help="Recipe of the general path, for instance gi_findings.toml.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder for all runs; runs/NAME-ablation when left out."),
