@@ -9,11 +9,13 @@ import msgspec
 import numpy as np
 import onnxruntime as ort
 import pytest
+from numpy.typing import NDArray
 from rich.console import Console
 
 from scopeline.backends import open_backend
 from scopeline.bundle import load_bundle
 from scopeline.errors import BundleError
+from scopeline.shipped import shipped_pipelines
 from scopeline_bench.clip import ClipPlan, clip
 from scopeline_bench.machine import this_machine
 from scopeline_bench.networks import float_twin, write_reference_bundle
@@ -109,3 +111,20 @@ def test_results_are_saved_with_their_machine_under_date_and_commit(tmp_path: Pa
     text = (folder / "thing.md").read_text()
     assert "| a | 1 |" in text
     assert "- a note" in text
+
+
+def test_the_twin_of_a_network_that_looks_at_the_pixels_in_two_ways_answers_alike(tmp_path: Path) -> None:
+    bundle = load_bundle(
+        shipped_pipelines() / "bundles" / "colon"
+    )  # learned features, and statistics beside them
+    twin = float_twin(bundle.onnx_path, tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 128, 128, 3)).astype(np.uint8)
+    planes = (pixels[0].transpose(2, 0, 1) * twin.scale + twin.offset).astype(np.float32)
+
+    def answers(path: Path, shown: NDArray[np.generic]) -> list[NDArray[np.float32]]:
+        session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        found: list[NDArray[np.float32]] = session.run(None, {session.get_inputs()[0].name: shown})
+        return found
+
+    for whole, half in zip(answers(bundle.onnx_path, pixels), answers(twin.path, planes[None]), strict=True):
+        np.testing.assert_allclose(half, whole, atol=1e-4)

@@ -146,17 +146,38 @@ class Twin:
 def float_twin(network: Path, folder: Path) -> Twin:
     """The network without its normalisation, input (N, 3, H, W) float32, written into the folder.
 
+    Where something else than the first convolution looks at the pixels too (picture statistics, before normalisation),
+    the twin begins at the last place through which all of it goes, and normalises itself.
+
     Raises:
         ValueError: what comes before the first convolution is more than one scale and offset per channel.
     """
     model = onnx.shape_inference.infer_shapes(onnx.load(str(network)))
-    first = next(node for node in model.graph.node if node.op_type == "Conv").input[0]
+    first = _narrowest(model)
     outputs = [output.name for output in model.graph.output]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{hashlib.sha256(network.read_bytes()).hexdigest()[:12]}.twin.onnx"
     onnx.save(Extractor(model).extract_model([first], outputs), str(path))
     scale, offset = _normalisation(Extractor(model).extract_model([model.graph.input[0].name], [first]))
     return Twin(path, scale, offset)
+
+
+def _narrowest(model: onnx.ModelProto) -> str:
+    """The tensor nearest to the first convolution through which everything goes that depends on the pixels."""
+    pixels, made_by = (
+        model.graph.input[0].name,
+        {name: node for node in model.graph.node for name in node.output},
+    )
+    cut: str = next(node for node in model.graph.node if node.op_type == "Conv").input[0]
+    while cut in made_by:
+        after = {pixels}
+        for node in model.graph.node:  # in topological order, as the standard has it
+            if after & set(node.input) and cut not in node.output:
+                after |= set(node.output)
+        if not after & {output.name for output in model.graph.output}:
+            return cut
+        cut = str(made_by[cut].input[0])
+    raise ValueError("the network shows no tensor through which all of the picture goes")
 
 
 def _normalisation(start: onnx.ModelProto) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
