@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scopeline.signal_look import SignalLook
 
 from scopeline.bundle import Input
 from scopeline.crop import View
@@ -19,6 +18,7 @@ from scopeline.notices import Signal
 from scopeline.picture import Pixels
 from scopeline.prediction import Reason
 from scopeline.quality import HardGate
+from scopeline.signal_look import SignalLook
 
 
 @dataclass(frozen=True, slots=True)
