@@ -304,14 +304,23 @@ def _attack(
                 sent[name] += batch
 
 
+@contextmanager
+def _connected(
+    context: zmq.Context[zmq.Socket[bytes]], kind: int, address: str
+) -> Iterator[zmq.Socket[bytes]]:
+    """A peer that waits for answers, but not for ever."""
+    with context.socket(kind) as peer:
+        peer.linger = 1000
+        peer.rcvtimeo = round(_PATIENCE_S * 1000)
+        peer.connect(address)
+        yield peer
+
+
 def _besiege_control(
     context: zmq.Context[zmq.Socket[bytes]], address: str, garbage: Garbage, batch: int
 ) -> int:
     """Send a batch; returns how many errors came back before the answer to the sensible question behind it."""
-    with context.socket(zmq.DEALER) as peer:
-        peer.linger = 1000
-        peer.rcvtimeo = round(_PATIENCE_S * 1000)
-        peer.connect(address)
+    with _connected(context, zmq.DEALER, address) as peer:
         errors = 0
         for _ in range(batch):
             peer.send_multipart(garbage.request())
@@ -325,10 +334,7 @@ def _besiege_control(
 def _besiege_replay(
     context: zmq.Context[zmq.Socket[bytes]], address: str, garbage: Garbage, batch: int
 ) -> int:
-    with context.socket(zmq.DEALER) as peer:
-        peer.linger = 1000
-        peer.rcvtimeo = round(_PATIENCE_S * 1000)
-        peer.connect(address)
+    with _connected(context, zmq.DEALER, address) as peer:
         for _ in range(batch):
             peer.send_multipart(garbage.replay_request())
         answers = 0
@@ -341,10 +347,7 @@ def _besiege_replay(
 def _besiege_publish(
     context: zmq.Context[zmq.Socket[bytes]], address: str, garbage: Garbage, batch: int
 ) -> None:
-    with context.socket(zmq.XSUB) as peer:
-        peer.linger = 1000
-        peer.rcvtimeo = round(_PATIENCE_S * 1000)
-        peer.connect(address)
+    with _connected(context, zmq.XSUB, address) as peer:
         for _ in range(batch):
             peer.send_multipart(garbage.subscription())
         peer.send(b"\1frame")

@@ -35,7 +35,6 @@ from scopeline.smoothing import (
     make_smoother,
 )
 from scopeline.wire import (
-    STALE_AFTER_NS,
     CurrentSegment,
     FieldMessage,
     FrameMessage,
@@ -180,7 +179,7 @@ class Concluder:
             latency_ms=dict(latency_ms) if latency_ms is not None else None,
             signal=signal or self._signal,
             incident=incident,
-            stale=_is_stale(moment.newest_ns, moment.now_ns),
+            stale=self._is_stale(moment.newest_ns, moment.now_ns),
             replay=who.replay,
             revisions=self._last_revisions() if event in ("ended", "failed") else [],
         )
@@ -215,6 +214,9 @@ class Concluder:
     @property
     def _signal(self) -> Signal:
         return self._watch.signal if self._watch else Signal.RUNNING
+
+    def _is_stale(self, captured_ns: int | None, now_ns: int) -> bool:
+        return self._watch is not None and self._watch.stale(now_ns, captured_ns)
 
     def _weather(self, moment: Moment, prepared: Prepared | None = None) -> Iterator[StatusMessage]:
         """Changes of the signal, what happened to it, and our own troubles, in the order in which they came about."""
@@ -329,7 +331,7 @@ class Concluder:
             ledger=moment.ledger,
             state="not_assessable" if is_blind else self._state(prepared, smoothed),
             signal=self._signal,
-            stale=_is_stale(born, moment.now_ns) if self._watch else False,
+            stale=self._is_stale(born, moment.now_ns),
             models=dict(self._identity.models),
             config=self._identity.config,
         )
@@ -462,10 +464,6 @@ def _head_result(head: Head, scores: Probabilities) -> HeadResult:
             else None
         ),
     )
-
-
-def _is_stale(captured_ns: int | None, now_ns: int) -> bool:
-    return captured_ns is not None and now_ns - captured_ns > STALE_AFTER_NS
 
 
 def _smoothed_head(head: Head, smoothed: Smoothed, is_blind: bool) -> SmoothedHead:

@@ -6,11 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from scopeline.wire import FieldMessage, FrameMessage, Message, SegmentMessage, StatusMessage
+from scopeline.wire import (
+    STALE_AFTER_NS,
+    FieldMessage,
+    FrameMessage,
+    Message,
+    SegmentMessage,
+    StatusMessage,
+)
 
-STALE_MS: Final = 500.0
-"""An assessment older than this is not shown as the present: at 60 frames/s it is 30 frames behind the
-picture."""
+STALE_MS: Final = STALE_AFTER_NS / 1e6
 
 
 class StaleView:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scopeline.notices import Notice, Signal
-
-STALE_NS = 500_000_000
-"""What was published of a frame that old is not the present."""
+from scopeline.wire import STALE_AFTER_NS
 
 _TEXT: dict[Signal, str] = {
     Signal.CONNECTING: "waiting for the first frame",
@@ -104,7 +102,7 @@ class SignalWatch:
 
     def stale(self, now_ns: int, newest_ns: int | None) -> bool:
         """Whether the newest frame is older than 500 ms; False before the first, of which nothing was published."""
-        return newest_ns is not None and now_ns - newest_ns > STALE_NS
+        return newest_ns is not None and now_ns - newest_ns > STALE_AFTER_NS
 
     def _was_silent(self, notice: Notice) -> list[SignalChange]:
         """A silence that is over by now; told only if no tick saw it."""
