@@ -79,12 +79,19 @@ def test_what_comes_after_the_close_pushes_out_nothing_that_waits() -> None:
     assert handoff.take() == 1
 
 
-def test_taking_what_waits_never_waits() -> None:
-    handoff: Handoff[int] = Handoff(4)
-    assert handoff.take_waiting(3) == []
-    for item in range(4):
+@pytest.mark.parametrize(("capacity", "bunch"), [(1, 1), (4, 1), (8, 4)])
+def test_a_group_is_always_whole_but_for_the_last(capacity: int, bunch: int) -> None:
+    handoff: Handoff[int] = Handoff(capacity, bunch=bunch)
+    groups: list[list[int]] = []
+    taker = threading.Thread(
+        target=lambda: groups.extend([first, *handoff.take_more(3)] for first in handoff)
+    )
+    taker.start()
+    for item in range(10):
         handoff.put(item)
-    assert handoff.take_waiting(3) == [0, 1, 2]
+    handoff.close()
+    taker.join()
+    assert groups == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
 @given(st.lists(st.sampled_from(["put", "take"]), max_size=60), st.integers(1, 4))
@@ -96,7 +103,7 @@ def test_every_item_is_taken_dropped_or_waiting(steps: list[str], capacity: int)
             dropped += handoff.put(put) is not None
             put += 1
         else:
-            taken += len(handoff.take_waiting(1))
+            taken += len(handoff.take_more(min(1, len(handoff))))
     assert put == taken + dropped + len(handoff)
 
 

@@ -85,7 +85,7 @@ def assemble(
             sinks,
             ledger=Ledger(),
             live=live,
-            batch=1 if live else pipeline.batch,
+            batch=pipeline.batch if bulk else 1,
             bunch=BUNCH if bulk else 1,
             on_message=on_message,
             arrivals=Arrivals() if live else None,

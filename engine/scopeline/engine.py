@@ -84,7 +84,8 @@ class Engine:
         sinks: Factories; each sink is made, used and closed in the concluding thread, which owns its sockets.
         ledger: Counts every frame.
         live: The newest frame wins; otherwise no frame is lost.
-        batch: Most frames per inference.
+        batch: Frames per inference; always exactly so many, fewer only at the end, so that the same recording gives the
+            same last digit whatever else the machine does (a runtime adds in another order for other batches).
         bunch: Frames of a recording for which a stage is woken at once, see `BUNCH`. 1 hands every frame on at once.
         on_message: Called in the concluding thread with every message, before the sinks.
         arrivals: Live, watches how frames arrive, before any is given up.
@@ -223,7 +224,7 @@ class Engine:
     def _infer(self) -> None:
         with self._feeding(self._done):
             for first in self._ready:
-                batch = [first, *self._ready.take_waiting(self._batch - 1)]
+                batch = [first, *self._ready.take_more(self._batch - 1)]
                 with self._answers_for(len(batch)):
                     predictions = self._judge.judge(batch)
                 now_ns = time.monotonic_ns()

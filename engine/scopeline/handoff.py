@@ -89,13 +89,18 @@ class Handoff(Generic[Item]):
                 raise Closed
             return None
 
-    def take_waiting(self, most: int) -> list[Item]:
-        """Up to `most` items that wait already, without waiting for any."""
+    def take_more(self, count: int) -> list[Item]:
+        """The next `count` items, waiting for all of them; fewer only where the giver has finished."""
+        taken: list[Item] = []
         with self._lock:
-            taken = [self._items.popleft() for _ in range(min(most, len(self._items)))]
-            if taken:
-                self._can_put.notify()
-            return taken
+            while len(taken) < count and (self._items or not self._closed):
+                if not self._items:
+                    self._can_take.wait()
+                    continue
+                taken.append(self._items.popleft())
+                if self._capacity - len(self._items) >= self._bunch:
+                    self._can_put.notify()
+        return taken
 
     def __iter__(self) -> Iterator[Item]:
         """Items until the giver has finished and everything was taken."""

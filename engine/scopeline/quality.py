@@ -26,26 +26,16 @@ MEASURED_PX = 112
 
 @dataclass(frozen=True, slots=True)
 class QualityFeatures:
-    """Fourteen numbers that say how a (112, 112) picture looks. Shares are 0..1, grey and value 0..255."""
+    """Eight numbers that say what may be wrong with a (112, 112) picture. Shares are 0..1, grey 0..255."""
 
     log_laplacian: float
     """Natural logarithm of the variance of the Laplacian: sharpness, but also noise, bubbles and glare."""
     log_tenengrad: float
     """Natural logarithm of the mean squared Sobel gradient."""
-    gradient_p90: float
-    """90th percentile of the Sobel gradient's length, in steps of 2, at most 510."""
-    grey_p1: float
     grey_p50: float
     grey_p99: float
-    dark_share: float
-    """Pixels with grey below 20."""
-    saturated_share: float
-    """Pixels with grey above 245."""
     specular_share: float
     """Pixels with saturation below 60 and value above 220 (of 255)."""
-    mean_saturation: float
-    value_spread: float
-    """Standard deviation of the value (largest colour channel)."""
     anisotropy: float
     """(l1 - l2) / (l1 + l2) of the structure tensor, 0..1: motion blur leaves gradients in one direction."""
     reblur_ratio: float
@@ -61,29 +51,19 @@ def measure(pixels: Pixels) -> QualityFeatures:
             cv2.resize(pixels, (MEASURED_PX, MEASURED_PX), interpolation=cv2.INTER_AREA), np.uint8
         )
     grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
-    hsv = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV)
     red, green, blue, _ = cv2.mean(pixels)
     gx, gy = (np.asarray(each, np.float32) for each in cv2.spatialGradient(grey))
     along_x, along_y, across = float(np.vdot(gx, gx)), float(np.vdot(gy, gy)), float(np.vdot(gx, gy))
     energy = along_x + along_y
-    gradient = cv2.convertScaleAbs(cv2.magnitude(gx, gy), alpha=0.5)
     levels = np.cumsum(cv2.calcHist([grey], [0], None, [256], [0, 256])) / grey.size
-    slopes = np.cumsum(cv2.calcHist([gradient], [0], None, [256], [0, 256])) / grey.size
     sharp = _laplacian_variance(grey)
-    shiny = cv2.inRange(hsv, (0, 0, 221), (180, 59, 255))
-    mean, spread = (each.ravel() for each in cv2.meanStdDev(hsv))
+    shiny = cv2.inRange(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV), (0, 0, 221), (180, 59, 255))
     return QualityFeatures(
         log_laplacian=float(np.log(sharp + 1e-3)),
         log_tenengrad=float(np.log(energy / grey.size + 1e-3)),
-        gradient_p90=2.0 * float(np.searchsorted(slopes, 0.90)),
-        grey_p1=float(np.searchsorted(levels, 0.01)),
         grey_p50=float(np.searchsorted(levels, 0.50)),
         grey_p99=float(np.searchsorted(levels, 0.99)),
-        dark_share=float(levels[19]),
-        saturated_share=float(1.0 - levels[245]),
         specular_share=cv2.countNonZero(shiny) / grey.size,
-        mean_saturation=float(mean[1]),
-        value_spread=float(spread[2]),
         anisotropy=float(np.hypot(along_x - along_y, 2.0 * across)) / (energy + 1e-3),
         reblur_ratio=_laplacian_variance(np.asarray(cv2.blur(grey, (9, 9)), np.uint8)) / (sharp + 1e-3),
         red_share=red / (red + green + blue + 1e-3),
