@@ -107,6 +107,8 @@ def find_scope_guide(pixels: Pixels) -> Box | None:
     # Text and the drawn scope cross the panel in thin strokes; whatever else is green is thin itself.
     closed = cv2.morphologyEx(coloured, cv2.MORPH_CLOSE, kernel)
     opened = np.asarray(cv2.morphologyEx(closed, cv2.MORPH_OPEN, kernel), np.uint8)
+    if not cv2.countNonZero(opened):
+        return None
     _, _, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
     for x, y, w, h, area in sorted(stats[1:].tolist(), key=lambda row: -row[4]):
         if area < _GUIDE_AREA[0] * height * width:
