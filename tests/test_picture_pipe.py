@@ -13,6 +13,7 @@ from fakes import scope_pixels
 from scopeline.errors import SourceError
 from scopeline.picture import Picture, picture_from_rgb, rgb_pixels
 from scopeline.sources.picture_pipe import Failed, Head, Opened, PictureHead, head_of, receive, send, widen
+from scopeline.sources.picture_pool import PicturePool
 
 
 def through_a_pipe(write: Callable[[BinaryIO], object]) -> list[tuple[Head, Picture | None]]:
@@ -27,7 +28,7 @@ def through_a_pipe(write: Callable[[BinaryIO], object]) -> list[tuple[Head, Pict
         thread = threading.Thread(target=work)
         thread.start()
         try:
-            return list(receive(source))
+            return list(receive(source, PicturePool()))
         finally:
             thread.join()
 

@@ -16,6 +16,7 @@ from scopeline.errors import SourceError
 from scopeline.sources.capture_child import Order
 from scopeline.sources.connection import Arrival
 from scopeline.sources.picture_pipe import Failed, PictureHead, receive, widen
+from scopeline.sources.picture_pool import PicturePool
 
 
 class ChildConnection:
@@ -23,11 +24,13 @@ class ChildConnection:
 
     Args:
         order: What the child shall open.
+        pool: What the pictures are made of; a feed gives all its connections the same.
     """
 
     is_final = False
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, pool: PicturePool | None = None) -> None:
+        self._pool = pool or PicturePool()
         self._damaged: Mapping[str, int] = {}
         self._child = subprocess.Popen(
             [sys.executable, "-m", "scopeline.sources.capture_child", msgspec.json.encode(order).decode()],
@@ -51,7 +54,7 @@ class ChildConnection:
         Raises:
             SourceError: the child could not open the feed, or lost it.
         """
-        for head, picture in receive(self._pipe):
+        for head, picture in receive(self._pipe, self._pool):
             if isinstance(head, Failed):
                 raise SourceError(head.why)
             if isinstance(head, PictureHead) and picture is not None:

@@ -23,6 +23,7 @@ from scopeline.sources.child_connection import ChildConnection
 from scopeline.sources.connection import Connection
 from scopeline.sources.feed import Feed
 from scopeline.sources.media import MediaSource
+from scopeline.sources.picture_pool import PicturePool
 from scopeline.sources.raw_pipe import STANDARD_INPUT, RawPipe
 from scopeline.sources.synthetic import SyntheticSource
 from scopeline.sources.system_ffmpeg import NUT_OPTIONS, ffmpeg_command, find_ffmpeg
@@ -48,22 +49,23 @@ def open_feed(address: FeedAddress, notices: Notices) -> Source:
 
 def _connector(address: LibraryFeed | ProgramFeed | RawFeed) -> Callable[[], Connection]:
     """What makes the next connection; what can be known to be wrong is found out here and now."""
+    pool = PicturePool()
     match address:
         case LibraryFeed(place=place, format=form, options=options):
             order = Order(place=place, format=form, options=dict(options))
-            return lambda: _device(order) if form == "v4l2" else ChildConnection(order)
+            return lambda: _device(order, pool) if form == "v4l2" else ChildConnection(order, pool)
         case ProgramFeed():
             command = ffmpeg_command(address, find_ffmpeg(address))
             piped = Order(command=tuple(command), options=dict(NUT_OPTIONS))
-            return lambda: ChildConnection(piped)
+            return lambda: ChildConnection(piped, pool)
         case RawFeed():
             path = STANDARD_INPUT if address.path is None else str(address.path)
             size = (address.pixel_format, address.width_px, address.height_px)
-            return lambda: RawPipe(path, *size)
+            return lambda: RawPipe(path, *size, pool)
 
 
-def _device(order: Order) -> Connection:
+def _device(order: Order, pool: PicturePool) -> Connection:
     """A connection to a card; what stands in its way is said better here than by FFmpeg."""
     if why := explain_device(Path(order.place)):
         raise SourceError(why)
-    return ChildConnection(order)
+    return ChildConnection(order, pool)

@@ -13,10 +13,10 @@ from typing import BinaryIO
 
 import msgspec
 import numpy as np
-from av.video.frame import VideoFrame
 
 from scopeline.errors import SourceError
 from scopeline.picture import Picture
+from scopeline.sources.picture_pool import PicturePool
 
 _LEAD = struct.Struct("<4sI")
 _MAGIC = b"SLpp"
@@ -98,8 +98,12 @@ def head_of(
     )
 
 
-def receive(pipe: BinaryIO) -> Iterator[tuple[Head, Picture | None]]:
+def receive(pipe: BinaryIO, pool: PicturePool) -> Iterator[tuple[Head, Picture | None]]:
     """Records until the writer closes the pipe; one that was cut off by its end is left out.
+
+    Args:
+        pipe: Where `send` writes to the other end.
+        pool: What the pictures are made of.
 
     Raises:
         SourceError: what comes is not what `send` writes.
@@ -120,14 +124,14 @@ def receive(pipe: BinaryIO) -> Iterator[tuple[Head, Picture | None]]:
         if not isinstance(head, PictureHead):
             yield head, None
             continue
-        picture = _read_picture(pipe, head)
+        picture = _read_picture(pipe, head, pool)
         if picture is None:
             return
         yield head, picture
 
 
-def _read_picture(pipe: BinaryIO, head: PictureHead) -> Picture | None:
-    picture = VideoFrame(head.width, head.height, head.format)
+def _read_picture(pipe: BinaryIO, head: PictureHead, pool: PicturePool) -> Picture | None:
+    picture = pool.take(head.width, head.height, head.format)
     picture.color_range, picture.colorspace = head.color_range, head.colorspace
     for plane, line_bytes, plane_bytes in zip(picture.planes, head.line_sizes, head.plane_bytes, strict=True):
         if (plane.line_size, plane.buffer_size) == (line_bytes, plane_bytes):

@@ -15,12 +15,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from av.video.frame import VideoFrame
-
 from scopeline.errors import ConfigError, SourceError
 from scopeline.picture import Picture
 from scopeline.sources.connection import Arrival
 from scopeline.sources.picture_pipe import widen
+from scopeline.sources.picture_pool import PicturePool
 
 STANDARD_INPUT = "-"
 
@@ -54,15 +53,19 @@ class RawPipe:
         pixel_format: One of `RAW_FORMATS`.
         width: Width of every picture in pixels.
         height: Height of every picture in pixels.
+        pool: What the pictures are made of; a feed gives all its connections the same.
 
     Raises:
         ConfigError: the pixel format is not known, or the size is odd.
         SourceError: the named pipe does not exist or cannot be opened.
     """
 
-    def __init__(self, path: str, pixel_format: str, width: int, height: int) -> None:
+    def __init__(
+        self, path: str, pixel_format: str, width: int, height: int, pool: PicturePool | None = None
+    ) -> None:
         self.is_final = path == STANDARD_INPUT
         self._name, self._format, self._width, self._height = path, pixel_format, width, height
+        self._pool = pool or PicturePool()
         self._rows = _rows(pixel_format, width, height)
         self._torn = 0
         # Sockets and not a pipe: one that is closed refuses a late word instead of writing it into another file.
@@ -84,7 +87,7 @@ class RawPipe:
     def arrivals(self) -> Iterator[Arrival]:
         """Pictures until the writer closes the pipe. They carry no stamps: time is when the last byte came."""
         while True:
-            picture = VideoFrame(self._width, self._height, self._format)
+            picture = self._pool.take(self._width, self._height, self._format)
             got = self._fill(picture)
             captured_ns = time.monotonic_ns()
             if not got:

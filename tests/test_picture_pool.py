@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from av.filter import Graph
+from av.video.frame import VideoFrame
+
+from fakes import MES, ORGAN, QUALITY, FakeBackend, fake_bundle
+from scopeline.conclude import Concluder, Identity
+from scopeline.config import BundleChoice, Pipeline
+from scopeline.engine import Engine
+from scopeline.field_tracker import FieldEvent, FieldTracker
+from scopeline.frame import Frame
+from scopeline.judge import Judge, Model
+from scopeline.ledger import Ledger
+from scopeline.picture import Picture
+from scopeline.prepare import Preparer
+from scopeline.sources.picture_pool import POOLED, PicturePool
+
+SIZE = (64, 48, "yuv420p")
+Hold = Callable[[Picture], object]
+
+
+def painted(pool: PicturePool, grey: int, size: tuple[int, int, str] = SIZE) -> Picture:
+    picture = pool.take(*size)
+    for plane in range(len(picture.planes)):
+        pixels_of(picture, plane)[:] = grey
+    return picture
+
+
+def pixels_of(picture: Picture, plane: int = 0) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    return np.frombuffer(memoryview(picture.planes[plane]), np.uint8)
+
+
+def where(picture: Picture) -> int:
+    return picture.planes[0].buffer_ptr
+
+
+def in_a_graph(picture: Picture) -> Graph:
+    """A filter that looks at two pictures at a time keeps this one until the next comes."""
+    graph = Graph()
+    entrance = graph.add_buffer(
+        width=picture.width, height=picture.height, format=picture.format, time_base=Fraction(1, 1000)
+    )
+    graph.link_nodes(entrance, graph.add("tmix", "frames=2"), graph.add("buffersink")).configure()
+    picture.pts = 0
+    graph.vpush(picture)
+    return graph
+
+
+def test_a_picture_that_was_let_go_lends_its_memory_to_the_next() -> None:
+    pool = PicturePool()
+
+    places = {where(pool.take(*SIZE)) for _ in range(100)}
+
+    assert len(places) <= POOLED
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        pytest.param(lambda picture: picture, id="the picture"),
+        pytest.param(lambda picture: memoryview(picture.planes[1]), id="a plane's memory"),
+        pytest.param(pixels_of, id="an array over it"),
+        pytest.param(in_a_graph, id="a filter graph"),
+    ],
+)
+def test_nobody_else_gets_the_memory_of_a_picture_that_is_held(hold: Hold) -> None:
+    pool = PicturePool(count=2)
+    picture = painted(pool, 7)
+    place, held = where(picture), hold(picture)
+    del picture
+
+    others = {where(painted(pool, 200)) for _ in range(20)}
+    assert place not in others
+
+    del held
+    assert place in {where(pool.take(*SIZE)) for _ in range(20)}
+
+
+def test_pictures_that_are_kept_beyond_the_pool_are_all_different_ones() -> None:
+    pool = PicturePool(count=2)
+
+    kept = [painted(pool, grey) for grey in range(7)]
+
+    assert [int(pixels_of(picture).min()) for picture in kept] == list(range(7))
+    assert [int(pixels_of(picture).max()) for picture in kept] == list(range(7))
+
+
+def test_what_was_taken_beyond_the_pool_does_not_stay_in_it() -> None:
+    pool = PicturePool(count=2)
+    kept = [pool.take(*SIZE) for _ in range(7)]
+    own = {where(picture) for picture in kept[:2]}
+
+    kept.clear()
+
+    assert {where(picture) for picture in [pool.take(*SIZE), pool.take(*SIZE)]} == own
+
+
+def test_a_signal_that_changes_size_spoils_no_picture_of_the_old_one() -> None:
+    pool = PicturePool(count=2)
+    old = painted(pool, 7)
+
+    new = [painted(pool, 200, (128, 96, "nv12")) for _ in range(5)]
+
+    assert {(picture.width, picture.format.name) for picture in new} == {(128, "nv12")}
+    assert (old.width, old.format.name) == (64, "yuv420p")
+    assert np.all(pixels_of(old) == 7)
+
+
+def test_a_picture_is_as_new_whatever_was_said_of_the_last_one() -> None:
+    pool = PicturePool(count=1)
+    last = pool.take(*SIZE)
+    last.color_range, last.colorspace, last.pts = 2, 1, 17
+    place = where(last)
+    del last
+
+    picture = pool.take(*SIZE)
+
+    new = VideoFrame(*SIZE)
+    assert where(picture) == place
+    assert (picture.color_range, picture.colorspace, picture.pts) == (
+        new.color_range,
+        new.colorspace,
+        new.pts,
+    )
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["yuv420p", "yuvj422p", "yuyv422", "uyvy422", "nv12", "p010le", "yuv422p10le", "bgr24", "bgra", "gray"],
+)
+def test_lines_lie_as_ffmpeg_lays_them(form: str) -> None:
+    picture, own = PicturePool().take(642, 358, form), VideoFrame(642, 358, form)
+
+    assert picture.format.name == form
+    assert [(plane.line_size, plane.buffer_size) for plane in picture.planes] == [
+        (plane.line_size, plane.buffer_size) for plane in own.planes
+    ]
+
+
+class PooledSource:
+    """Paints as fast as it can what a live engine takes, each picture in its own grey."""
+
+    name, duration_s = "pooled", None
+    damaged: Mapping[str, int] = {}
+
+    def __init__(self, count: int) -> None:
+        self.places: set[int] = set()
+        self._count, self._pool = count, PicturePool()
+        self._made = 0
+        self._changed = threading.Condition()
+
+    def frames(self) -> Iterator[Frame]:
+        for number in range(self._count):
+            picture = painted(self._pool, number % 251, (320, 240, "yuv420p"))
+            self.places.add(where(picture))
+            with self._changed:
+                self._made = number + 1
+                self._changed.notify_all()
+            yield Frame(number, number, number / 30, picture)
+
+    def wait_for_more(self, count: int) -> None:
+        """Return when so many more pictures were painted, or the last one was."""
+        with self._changed:
+            wanted = min(self._made + count, self._count)
+            self._changed.wait_for(lambda: self._made >= wanted)
+
+    def close(self) -> None:
+        return
+
+
+class StallingTracker(FieldTracker):
+    """Stalls over every third picture until ten newer ones have come, and looks at it before and after."""
+
+    def __init__(self, source: PooledSource) -> None:
+        super().__init__()
+        self._source = source
+        self.looked = self.stalled = 0
+        self.spoilt: list[int] = []
+
+    def observe(self, picture: Picture, time_s: float) -> FieldEvent | None:
+        self.looked += 1
+        if self.looked % 3 == 0:
+            self.stalled += 1
+            self._source.wait_for_more(10)
+        if set(pixels_of(picture).tolist()) != {round(time_s * 30) % 251}:
+            self.spoilt.append(round(time_s * 30))
+        return None
+
+
+def test_an_engine_that_stalls_needs_no_more_buffers_than_the_pool_has_and_sees_no_picture_spoilt() -> None:
+    source = PooledSource(400)
+    tracker = StallingTracker(source)
+    bundle = fake_bundle(QUALITY, ORGAN, MES)
+    pipeline = Pipeline(name="test", bundles=(BundleChoice(path="nowhere"),))
+    identity = Identity("session", source.name, "test", "sha256:0", {"fake": "sha256:0/fake/fp32"}, "0")
+    engine = Engine(
+        source,
+        Preparer([bundle.input], tracker),
+        Judge([Model(bundle, FakeBackend(lambda picture: {}), 0)], {}, usable_at=0.5),
+        Concluder(identity, pipeline, bundle.heads),
+        [],
+        ledger=Ledger(),
+        live=True,
+    )
+
+    report = engine.run()
+
+    assert tracker.stalled > 3
+    assert report.ledger.lost["late"] > 10 * (tracker.stalled - 2)
+    assert not tracker.spoilt
+    assert len(source.places) <= POOLED
