@@ -57,6 +57,28 @@ class FieldEvent:
     """The new geometry; None when it was lost."""
 
 
+@dataclass(frozen=True, slots=True)
+class TrackerState:
+    """All that a tracker remembers: one that is set to it goes on as the other would have."""
+
+    size: tuple[int, int]
+    """Width and height of the signal."""
+    due_s: float
+    field: FieldOfView | None
+    last_id: int
+    seen: int
+    locked: Estimate | None
+    outside: Mask | None
+    previous: Grey | None
+    window: tuple[Grey, ...]
+    contrary: tuple[Grey, ...]
+    guides: tuple[Box | None, ...]
+    black: tuple[Box | None, ...]
+    rival: Estimate | None
+    rival_looks: int
+    expires_s: float | None
+
+
 class FieldTracker:
     """Watches a stream's pictures and says where the field is. Belongs to one thread.
 
@@ -87,6 +109,38 @@ class FieldTracker:
         if picture.width != self._width or picture.height != self._height:
             return self._new_signal(picture, time_s)
         return self._look(picture, time_s)
+
+    def state(self) -> TrackerState:
+        """What it remembers now."""
+        return TrackerState(
+            size=(self._width, self._height),
+            due_s=self._due_s,
+            field=self.field,
+            last_id=self._last_id,
+            seen=self._seen,
+            locked=self._locked,
+            outside=self._outside,
+            previous=self._previous,
+            window=tuple(self._window),
+            contrary=tuple(self._contrary),
+            guides=tuple(self._guides),
+            black=tuple(self._black),
+            rival=self._rival,
+            rival_looks=self._rival_looks,
+            expires_s=self._expires_s,
+        )
+
+    def restore(self, state: TrackerState) -> None:
+        """Go on from where another tracker with the same profile was."""
+        self._restart(*state.size)
+        self._due_s, self.field, self._last_id = state.due_s, state.field, state.last_id
+        self._seen, self._locked, self._outside = state.seen, state.locked, state.outside
+        self._previous = state.previous
+        self._window.extend(state.window)
+        self._contrary = list(state.contrary)
+        self._guides.extend(state.guides)
+        self._black.extend(state.black)
+        self._rival, self._rival_looks, self._expires_s = state.rival, state.rival_looks, state.expires_s
 
     def _new_signal(self, picture: Picture, time_s: float) -> FieldEvent | None:
         """A geometry is worth nothing at another resolution: start again at once."""
@@ -123,7 +177,9 @@ class FieldTracker:
         red, green, blue = cv2.split(pixels)
         bright: Grey = np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
         previous, self._previous = self._previous, bright
-        self._seen += 1
+        self._seen = min(
+            self._seen + 1, _SETTLING
+        )  # beyond that nobody asks, and a long run is like a short one
         self._guides.append(find_scope_guide(pixels))
         event = None
         if previous is not None:

@@ -12,12 +12,12 @@ import numpy as np
 from scopeline.bundle import Input
 from scopeline.crop import View
 from scopeline.field_of_view import FieldOfView
-from scopeline.field_tracker import FieldEvent, FieldTracker
+from scopeline.field_tracker import FieldEvent, FieldTracker, TrackerState
 from scopeline.frame import Frame
 from scopeline.notices import Signal
 from scopeline.picture import Pixels
 from scopeline.prediction import Reason
-from scopeline.quality import HardGate
+from scopeline.quality import GateState, HardGate
 from scopeline.signal_look import SignalLook
 
 
@@ -36,6 +36,14 @@ class Prepared:
     reason: Reason | None
     weather: Signal | None = None
     """Live: what the whole signal shows instead of a scope's picture, if it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparerState:
+    """All that a preparer remembers of a recording."""
+
+    tracker: TrackerState
+    gate: GateState
 
 
 class PixelPool:
@@ -72,6 +80,15 @@ class Preparer:
         self._gate = HardGate()
         self._views = [View(wanted.crop, wanted.width, wanted.height) for wanted in inputs]
         self._pools = [PixelPool((wanted.height, wanted.width, 3)) for wanted in inputs]
+
+    def state(self) -> PreparerState:
+        """What it remembers now."""
+        return PreparerState(self._tracker.state(), self._gate.state())
+
+    def restore(self, state: PreparerState) -> None:
+        """Go on from where another preparer of the same inputs was."""
+        self._tracker.restore(state.tracker)
+        self._gate.restore(state.gate)
 
     def prepare(self, frame: Frame) -> Prepared:
         """One frame's views, or the reason for none."""

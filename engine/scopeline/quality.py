@@ -98,6 +98,15 @@ def name_fault(features: QualityFeatures) -> Reason:
     return Reason.UNSCORABLE
 
 
+@dataclass(frozen=True, slots=True)
+class GateState:
+    """All that a gate remembers: one that is set to it goes on as the other would have."""
+
+    before: Pixels | None
+    before_s: float
+    steps: tuple[tuple[float, float], ...]
+
+
 class HardGate:
     """Refuses what is no picture of the body at all. One gate belongs to one stream; about 20 us a frame.
 
@@ -122,6 +131,16 @@ class HardGate:
         self._before: Pixels | None = None
         self._before_s = 0.0
         self._steps: deque[tuple[float, float]] = deque()
+
+    def state(self) -> GateState:
+        """What it remembers now."""
+        before = None if self._before is None else self._before.copy()
+        return GateState(before, self._before_s, tuple(self._steps))
+
+    def restore(self, state: GateState) -> None:
+        """Go on from where another gate was."""
+        self._before = None if state.before is None else state.before.copy()
+        self._before_s, self._steps = state.before_s, deque(state.steps)
 
     def check(self, pixels: Pixels, time_s: float) -> Reason | None:
         """Why this frame is none, or None. Every frame must pass here, in order.

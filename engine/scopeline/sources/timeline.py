@@ -5,6 +5,9 @@ from __future__ import annotations
 MAX_GAP_S = 120.0
 """A longer step between two stamps is a splice or a wrap, not a pause of the recording."""
 
+State = tuple[float | None, float | None, float | None]
+"""All that a timeline remembers: the last time, and the origins of its two reckonings, in seconds."""
+
 _SHORTEST_S, _LONGEST_S = 1e-3, 10.0
 
 
@@ -27,6 +30,15 @@ class Timeline:
         self._time_s: float | None = None
         self._origin_s: float | None = None
         self._other_origin_s: float | None = None
+
+    @property
+    def state(self) -> State:
+        """What it remembers now."""
+        return self._time_s, self._origin_s, self._other_origin_s
+
+    def restore(self, state: State) -> None:
+        """Go on from where another timeline with the same nominal duration was."""
+        self._time_s, self._origin_s, self._other_origin_s = state
 
     def next(self, stamp_s: float | None) -> float:
         """Stream time in seconds of the next frame, given its stamp in seconds (None if it has none)."""
