@@ -26,7 +26,7 @@ def _answer(picture: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
         "quality": np.array([0, 4], np.float32),
         "organ": np.array([grey[0], 3 + grey[1], grey[2]], np.float32),
         "mes": np.array([grey[0], grey[1], grey[2], 0.1], np.float32),
-        "polyp": (picture[None, ..., 0].astype(np.float32) - 127) / 20,
+        "polyp": ((picture[None, ..., 0].astype(np.float32) - 127) / 20).astype(np.float32),
     }
 
 
@@ -96,7 +96,7 @@ def test_a_fault_at_one_batch_size_only_is_found_there() -> None:
     class Batched(FakeBackend):
         def infer(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
             logits = super().infer(pixels)
-            return {name: rows + (np.arange(rows.shape[-1]) if len(pixels) == 4 else 0) for name, rows in logits.items()}   # fmt: skip # noqa: E501
+            return {name: rows + (np.arange(rows.shape[-1]) if len(pixels) == 4 else 0) for name, rows in logits.items()}  # fmt: skip # noqa: E501
 
     verdict = check_parity(
         fake_bundle(QUALITY, ORGAN, MES, POLYP), FakeBackend(_answer), Batched(_answer), _FRAMES, batches=[1, 4]

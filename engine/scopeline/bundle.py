@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scopeline.crop import CropKind
 from scopeline.errors import BundleError
 from scopeline.prediction import MaskProbabilities, Probabilities
+from scopeline.replace_file import replace_file
 
 SCHEMA = 1
 DESCRIPTION = "bundle.toml"
@@ -61,6 +62,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     labels: tuple[str, ...]
     temperature: float = 1.0
     """Logits are divided by it before the softmax (Guo et al. 2017, "On calibration of modern neural networks")."""
+    bias: tuple[float, ...] = ()
+    """Added to the divided logits, one number per label; nothing when empty. Never of a mask."""
     abstain_below: float = 0.0
     """The head abstains when its highest probability lies below this."""
     threshold: float | None = None
@@ -68,7 +71,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def probabilities(self, logits: NDArray[np.float32]) -> Probabilities:
         """Calibrated probabilities of one frame from its (K,) logits, computed in float32 for every backend."""
-        exponentials = np.exp((logits - logits.max()) / np.float32(self.temperature))
+        scaled = (logits - logits.max()) / np.float32(self.temperature)
+        if self.bias:
+            scaled = scaled + np.array(self.bias, np.float32)
+            scaled = scaled - scaled.max()
+        exponentials = np.exp(scaled)
         result: Probabilities = exponentials / exponentials.sum()
         return result
 
@@ -122,6 +129,21 @@ def write_bundle(folder: Path, description: Description, *, network: bytes, card
     (folder / DESCRIPTION).write_text(_toml(described), "utf-8")
     (folder / "card.md").write_text(card, "utf-8")
     return load_bundle(folder)
+
+
+def write_heads(bundle: Bundle, heads: tuple[Head, ...]) -> Bundle:
+    """Write other temperatures, biases and bounds of the same heads into bundle.toml; the network stays as it is.
+
+    Raises:
+        BundleError: they make no sense; the file is as before.
+        SinkError: the file cannot be written.
+    """
+    path = bundle.folder / DESCRIPTION
+    _check_heads(path, heads)
+    plain = msgspec.structs.asdict(bundle) | {"heads": heads}
+    plain.pop("folder")
+    replace_file(path, _toml(Description(**plain)).encode())
+    return load_bundle(bundle.folder)
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -198,6 +220,11 @@ def _check_heads(description: Path, heads: tuple[Head, ...]) -> None:
             raise BundleError(
                 f"{description}: head {head.name!r}: temperature must be positive, got {head.temperature}"
             )
+        if head.bias and (head.role == "mask" or len(head.bias) != len(head.labels)):
+            raise BundleError(
+                f"{description}: head {head.name!r}: a bias has one number per label and masks have none, "
+                f"got {len(head.bias)} for {len(head.labels)} labels"
+            )
         if head.role == "quality" and "good" not in head.labels:
             raise BundleError(
                 f"{description}: quality head {head.name!r} needs a label 'good', got {head.labels}"
@@ -238,7 +265,7 @@ def _check_hash(path: Path, wanted: str) -> None:
 
 
 def _toml(description: Description) -> str:
-    """The description as TOML. A string, a number and a list of strings look the same in JSON; None is left out."""
+    """The description as TOML. A string, a number and a list look the same in JSON; None and no bias are left out."""
     plain: dict[str, Any] = msgspec.to_builtins(description)
     heads = plain.pop("heads")
     tables = {f"[{key}]": value for key, value in plain.items() if isinstance(value, dict)}
@@ -251,6 +278,6 @@ def _section(title: str, values: Mapping[str, object]) -> str:
     lines = [
         f"{key} = {json.dumps(value, ensure_ascii=False)}"
         for key, value in values.items()
-        if value is not None
+        if value is not None and value != []
     ]
     return "\n".join([*([title] if title else []), *lines, ""])

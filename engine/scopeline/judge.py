@@ -14,6 +14,7 @@ from scopeline.picture import Pixels
 from scopeline.ports import Backend
 from scopeline.prediction import MaskProbabilities, Prediction, Probabilities, Reason
 from scopeline.prepare import Prepared
+from scopeline.proof import heads_hash, proof_word
 from scopeline.quality import measure, name_fault
 
 
@@ -28,8 +29,13 @@ class Model:
 
     @property
     def fingerprint(self) -> str:
-        """What produced an answer: `sha256:<12 digits>/<runtime>/<precision>`."""
-        return f"sha256:{self.bundle.network.sha256[:12]}/{self.backend.name}/{self.backend.precision}"
+        """What produced an answer: `sha256:<12 digits of the weights>+<8 of the heads>/<runtime>/<precision>`. Whatever
+        is not the reference also says how the parity gate went here: `/proven:<8 digits>`, `/refused:<8>`, `/unproven`.
+        """
+        name, precision = self.backend.name, self.backend.precision
+        proof = proof_word(self.bundle, backend=name, precision=precision)
+        weights = f"sha256:{self.bundle.network.sha256[:12]}+{heads_hash(self.bundle)}"
+        return "/".join([weights, name, precision, *([proof] if proof else [])])
 
 
 @dataclass(slots=True)
@@ -86,6 +92,18 @@ class Judge:
         ]
         quality = next((head for head in heads if head.role == "quality"), None)
         self._quality = (quality.name, quality.labels.index("good")) if quality else None
+
+    def last_asked(self) -> dict[str, float]:
+        """When heads that are not asked on every frame were asked last, stream time in seconds."""
+        return {
+            gate.head.name: gate.last_s for gates in self._gates for gate in gates if gate.rule.every_ms > 0
+        }
+
+    def restore(self, last_asked: Mapping[str, float]) -> None:
+        """Go on from where another judge of the same models was."""
+        for gates in self._gates:
+            for gate in gates:
+                gate.last_s = last_asked.get(gate.head.name, gate.last_s)
 
     def judge(self, prepared: Sequence[Prepared]) -> list[Prediction]:
         """One prediction per prepared frame, in the same order."""

@@ -173,7 +173,7 @@ class FrameMessage(_Message, frozen=True, kw_only=True, tag="frame"):
     stale: bool = False
     """True when the frame was older than 500 ms as it was published: nothing in it is the present."""
     models: dict[str, str]
-    """By bundle: weight hash, runtime and precision, as `sha256:<12 digits>/onnxruntime/fp32`."""
+    """By bundle: hashes of weights and heads, runtime, precision, proof: `sha256:<12 digits>+<8>/onnxruntime/fp32`."""
     config: str
     """Hash of the pipeline in force, `sha256:<12 digits>`."""
 
