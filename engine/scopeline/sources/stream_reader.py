@@ -51,13 +51,21 @@ class StreamReader:
         threads: 0 for all cores.
         stall_s: Seconds of silence after which an address is given up.
         damaged: Where damage is counted.
+        start_pts: Begin with the key frame of this stamp, in units of the stream's time base.
 
     Raises:
         SourceError: it cannot be opened or holds no video that can be decoded.
     """
 
     def __init__(
-        self, place: str, thread_type: str, threads: int, stall_s: float, damaged: Counter[str]
+        self,
+        place: str,
+        thread_type: str,
+        threads: int,
+        stall_s: float,
+        damaged: Counter[str],
+        *,
+        start_pts: int | None = None,
     ) -> None:
         self._place, self._threads, self._stall_s, self._damaged = place, threads, stall_s, damaged
         self._inside = 0
@@ -70,6 +78,8 @@ class StreamReader:
         try:
             self._stream = _choose_stream(self._container, self._name)
             self._open_decoder(thread_type, threads)
+            if start_pts is not None:
+                self._container.seek(start_pts, stream=self._stream)
         except BaseException:
             self._container.close()
             raise
@@ -94,6 +104,23 @@ class StreamReader:
                 yield picture, last_s
         if not self.is_closed and self._ends_early(last_s):
             self._damaged["truncated"] = 1
+
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds that one unit of a stamp stands for."""
+        return self._stream.time_base or Fraction(1)
+
+    def marks(self) -> Iterator[tuple[int | None, bool]]:
+        """Stamp of every packet and whether it is a key frame, in order of decoding; nothing is decoded.
+
+        Raises:
+            SourceError: a packet is marked as damaged, or cannot be read.
+        """
+        for packet in self._packets():
+            if self._damaged or packet.is_corrupt:
+                raise SourceError(f"{self._name}: wanted packets without damage; the recording has others")
+            if packet.size and not packet.is_discard:
+                yield packet.pts, packet.is_keyframe
 
     def close(self) -> None:
         """Close the container as soon as the packet that is being decoded is done.
