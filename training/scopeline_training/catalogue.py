@@ -36,6 +36,8 @@ class Sample:
     """"train", "val" or "test" where the data set comes with a split."""
     mask: Path | None = None
     """Mask file of the same scene, for segmentation."""
+    is_clear: bool = False
+    """Nothing that a mask would mark is in the picture: its mask is empty and has no file."""
     second: Path | None = None
     """The other image of a dual input, never the same file as `path`."""
     camera: str | None = None
@@ -49,6 +51,8 @@ class Sample:
             raise ConfigError(
                 f"{self.path}: wanted a split of {', '.join(SPLITS)} or none, got {self.split!r}"
             )
+        if self.is_clear and self.mask is not None:
+            raise ConfigError(f"{self.path}: wanted a mask or the word that it would be empty, got both")
         if self.second is not None and self.second == self.path:
             raise ConfigError(f"{self.path}: a dual input wants two pictures, got the same one twice")
 
@@ -90,7 +94,14 @@ class Catalogue:
     def sha256(self) -> str:
         """Hash over relative paths, contents of all files, labels, groups and splits; independent of the order."""
         rows = [
-            (name, *_file_hashes(sample), sorted(sample.labels.items()), sample.group, sample.split)
+            (
+                name,
+                *_file_hashes(sample),
+                sorted(sample.labels.items()),
+                sample.group,
+                sample.split,
+                *(["clear"] if sample.is_clear else []),
+            )
             for name, sample in zip(self.names, self.samples, strict=True)
         ]
         whole = (sorted(self.classes.items()), sorted(rows))

@@ -43,6 +43,20 @@ def group_numbers(catalogue: Catalogue, hamming: int = NEAR_BITS) -> NDArray[np.
     return _joined(groups, np.array(hashes, np.uint64), unknown, hamming)
 
 
+def without_look_alikes(catalogue: Catalogue, hamming: int = NEAR_BITS) -> Catalogue:
+    """The catalogue without the clear pictures that look like one with a mask.
+
+    Whether nothing is to be marked in them is doubtful, and they would join groups that know nothing of each other:
+    then the pictures with masks would be split otherwise than without the clear ones.
+    """
+    clear = np.array([sample.is_clear for sample in catalogue.samples])
+    if not clear.any() or clear.all():
+        return catalogue
+    hashes = np.array([picture_hash(sample.path) for sample in catalogue.samples], np.uint64)
+    far = [bool((np.bitwise_count(hashes[~clear] ^ each) > hamming).all()) for each in hashes[clear]]
+    return catalogue.take(np.concatenate([np.flatnonzero(~clear), np.flatnonzero(clear)[far]]))
+
+
 def picture_hash(path: Path) -> int:
     """The 64-bit pHash of an image file's pixels (Zauner 2010, as imagehash computes it).
 

@@ -49,7 +49,8 @@ class Shown:
         pictures: tuple[Pixels, ...] = (load_pixels(sample, self.plan),)
         if self.dual:
             pictures += (load_second(sample, self.plan),)
-        mask = load_mask(sample, self.plan) if self.masks and sample.mask is not None else None
+        known = sample.mask is not None or sample.is_clear
+        mask = load_mask(sample, self.plan) if self.masks and known else None
         if self._held is not None:
             self._held[number] = (pictures, mask)
         return pictures, mask

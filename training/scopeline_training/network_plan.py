@@ -36,6 +36,9 @@ class NetworkPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Factor of the squared weights of that layer in the loss. 1e-4 in source study S3."""
     dropout: float = 0.2
     """Share of features dropped before the answers while training."""
+    mirrored: bool = False
+    """Afterwards, not while training, masks are the mean of what the network says of the picture and of its mirror
+    image. Takes twice as long."""
     inputs: tuple[str, str] | None = None
     """Names of the two pictures of a dual-input network, such as colon and rectum; one picture if None."""
 

@@ -79,12 +79,16 @@ def load_mask(
 ) -> MaskPixels:
     """The mask where `load_pixels` shows its scene, (size, size) uint8, nearest neighbours, 0 beyond the picture.
 
+    That of a picture in which there is nothing to mark is 0 everywhere.
+
     Args:
         threshold: Values above count as 1, others as 0; None keeps the values of a many-class mask.
 
     Raises:
         ConfigError: the sample has no mask, or its file cannot be read.
     """
+    if sample.is_clear:
+        return np.zeros((plan.size, plan.size), np.uint8)
     if sample.mask is None:
         raise ConfigError(f"{sample.path}: wanted a mask, got none in the data set")
     values = cv2.imread(str(sample.mask), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)

@@ -20,7 +20,7 @@ Rng = np.random.Generator
 MaskPixels = NDArray[np.uint8]
 Pair = tuple[Pixels, MaskPixels | None]
 Step = Callable[[Pixels, MaskPixels | None, Rng], Pair]
-PresetName = Literal["none", "kvasir", "oct", "endoscopy"]
+PresetName = Literal["none", "kvasir", "oct", "endoscopy", "outlines"]
 
 
 def augment(preset: PresetName, pixels: Pixels, rng: Rng, mask: MaskPixels | None = None) -> Pair:
@@ -195,6 +195,15 @@ PRESETS: dict[PresetName, tuple[Step, ...]] = {
         _sometimes(0.7, _moved(shift=0.06, scale=0.12, rotate_deg=20, border=cv2.BORDER_REFLECT_101)),
         _recoloured,
         _sometimes(0.5, _harmless),
+    ),
+    # Where something is, not what grade it has: size, place and light may go further than in `endoscopy`.
+    "outlines": (
+        _quarter_turn,
+        _sometimes(0.5, _mirror),
+        _sometimes(0.9, _moved(shift=0.12, scale=0.3, rotate_deg=30, border=cv2.BORDER_REFLECT_101)),
+        _recoloured,
+        _sometimes(0.6, _brightness_contrast(0.2)),
+        _sometimes(0.2, _blur),
     ),
 }
 """Name -> steps in order."""

@@ -38,7 +38,7 @@ from scopeline_training.data_sets import read_catalogue
 from scopeline_training.experiment import Experiment
 from scopeline_training.figures import balanced_accuracy
 from scopeline_training.fitting import FitResult, Watchers, fit_network, load_weights
-from scopeline_training.grouping import group_numbers
+from scopeline_training.grouping import group_numbers, without_look_alikes
 from scopeline_training.learner import AnyNetwork, Identity
 from scopeline_training.mask_scores import MaskAnswers, dice
 from scopeline_training.material import Material, colour_statistics, material_of
@@ -154,6 +154,7 @@ def run_experiment(
         catalogue = read_data(experiment, beside)
         if options.limit:
             catalogue = limited(catalogue, options.limit, head=experiment.split.head, seed=experiment.seed)
+        catalogue = without_look_alikes(catalogue, experiment.split.hamming)
         heads = heads_of(experiment, catalogue)
         verdicts = probe_all(catalogue, experiment, heads, bars)
         for verdict in verdicts:

@@ -113,6 +113,7 @@ class TrainableNetwork(Freezable):
             for head in heads if backbone.early_features
         })  # fmt: skip
         self.hidden_l2 = plan.hidden_l2
+        self.mirrored = plan.mirrored
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -128,8 +129,15 @@ class TrainableNetwork(Freezable):
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         check_size(pixels, self.backbone)
+        logits = self._answers(pixels)
+        if self.mirrored and not self.training:
+            beside = self._answers(pixels.flip(2))
+            logits |= {name: (logits[name] + beside[name].flip(3)) / 2 for name in self.masks}
+        return logits
+
+    def _answers(self, pixels: Tensor) -> dict[str, Tensor]:
         found = self.backbone(self.normalise(pixels))
-        logits = {
+        logits: dict[str, Tensor] = {
             name: head(found.fine if name in self.masks else found.pooled)
             for name, head in self.heads.items()
         }

@@ -1,8 +1,8 @@
 """Zoo: the networks by name.
 
 Classifiers: efficientnet_b0, mobilenetv1, mobilenetv2, mobilenetv3_small, mobilenetv3_small_050, vgg16, resnet50,
-densenet121, inception_v3, small (our own). With a mask as well: unet (source study S4), unet_small (our own),
-unet_mobilenetv3_small_050, unet_mobilenetv3_small, unet_mobilenetv2, unet_efficientnet_b0.
+densenet121, inception_v3, small (our own). With a mask as well: unet (source study S4), unet_small and unet_light (our
+own), unet_mobilenetv3_small_050, unet_mobilenetv3_small, unet_mobilenetv2, unet_efficientnet_b0.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from scopeline_training.encoder_unet import EncoderUNet
 from scopeline_training.imagenet import weights_file
 from scopeline_training.inception import SIZE as INCEPTION_SIZE
 from scopeline_training.inception import InceptionBackbone
+from scopeline_training.light_unet import LightUNet
 from scopeline_training.network_plan import HeadPlan, NetworkPlan
 from scopeline_training.small_backbone import SmallBackbone, SmallUNet
 from scopeline_training.timm_backbone import TimmBackbone
@@ -58,6 +59,7 @@ KINDS = {
     "small": Kind(lambda _: SmallBackbone(), size=128),
     "unet": Kind(lambda _: UNet(), size=256),
     "unet_small": Kind(lambda _: SmallUNet(), size=160),
+    "unet_light": Kind(lambda _: LightUNet(), size=96),
     "unet_mobilenetv3_small_050": _unet("mobilenetv3_small_050"),
     "unet_mobilenetv3_small": _unet("mobilenetv3_small_100"),
     "unet_mobilenetv2": _unet("mobilenetv2_100"),

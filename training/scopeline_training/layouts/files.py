@@ -161,7 +161,7 @@ def catalogue_of(
         ConfigError: a label of the plan has no picture at all.
     """
     kept = [_within(sample, classes) for sample in samples]
-    kept = [sample for sample in kept if sample.labels or sample.mask]
+    kept = [sample for sample in kept if sample.labels or sample.mask or sample.is_clear]
     for head, labels in classes.items():
         seen = {sample.labels.get(head) for sample in kept}
         empty = [label for label in labels if label not in seen]

@@ -11,7 +11,8 @@ from scopeline_training.layouts.plans import MaskPairs
 
 
 def read(root: Path, plan: MaskPairs) -> Catalogue:
-    """The pairs of `root/images` and `root/masks`; the endings may differ. No class labels: the mask is the answer.
+    """The pairs of `root/images` and `root/masks`, whose endings may differ, and then what lies in the folders of clear
+    pictures. No class labels: the mask is the answer.
 
     Raises:
         ConfigError: a picture without a mask or a mask without a picture.
@@ -26,4 +27,7 @@ def read(root: Path, plan: MaskPairs) -> Catalogue:
             f"({len(lonely)} such names); add or remove them"
         )
     samples = [Sample(path, mask=masks[stem]) for stem, path in images.items()]
+    samples += [
+        Sample(path.resolve(), is_clear=True) for each in plan.clear for path in images_below(root / each)
+    ]
     return catalogue_of(root, plan, samples, {}, "image and mask pairs")

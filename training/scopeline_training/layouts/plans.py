@@ -53,6 +53,9 @@ class MaskPairs(Layout, frozen=True, kw_only=True, tag="mask_pairs"):
     head: str = "lesion"
     images: str = "images"
     masks: str = "masks"
+    clear: tuple[str, ...] = ()
+    """Folders, told from the root, of pictures in which there is nothing to mark: their masks are empty. They are split
+    apart from the others, whose split they leave as it is."""
 
 
 class Limuc(Layout, frozen=True, kw_only=True, tag="limuc"):
