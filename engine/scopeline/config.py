@@ -67,6 +67,17 @@ class Publishing(_Section, frozen=True, kw_only=True):
     """Whether masks are published as run lengths too, beside their outlines."""
 
 
+class GpuRule(_Section, frozen=True, kw_only=True):
+    """For bundles with `backend = "tensorrt"`. Decides how soon answers come, never which."""
+
+    device: int = 0
+    """Number of the GPU among those that the driver shows this process."""
+    keep_warm: bool = False
+    """Give the GPU a little work between frames, so that its clocks stay up at the price of some watts."""
+    cache: str = ""
+    """Folder of built plans; in the user's cache folder when empty."""
+
+
 class Pipeline(_Section, frozen=True, kw_only=True):
     """What to run and how to conclude from it."""
 
@@ -79,6 +90,7 @@ class Pipeline(_Section, frozen=True, kw_only=True):
     """By head; heads without an entry take the default of their role."""
     segments: SegmentSettings = SegmentSettings()
     publish: Publishing = Publishing()
+    gpu: GpuRule = GpuRule()
     batch: int = 4
     """Frames per inference where recordings go through in bulk. Four cost a small network 1.0 ms each in a running
     engine, one 1.4 ms, its weights gone from the cache in between; large ones (EfficientNet-B0) lose 12 % at 8."""
@@ -91,7 +103,7 @@ class Pipeline(_Section, frozen=True, kw_only=True):
     @property
     def hash(self) -> str:
         """`sha256:<12 digits>` of everything that decides results; folders and addresses do not count."""
-        deciding = msgspec.structs.replace(self, folder=".", publish=Publishing())
+        deciding = msgspec.structs.replace(self, folder=".", publish=Publishing(), gpu=GpuRule())
         # Heads that the file does not name are smoothed by these; a changed default is another set-up.
         whole = msgspec.json.encode([deciding, LOCATION_SMOOTHING, GRADE_SMOOTHING], order="deterministic")
         return f"sha256:{hashlib.sha256(whole).hexdigest()[:12]}"
@@ -122,6 +134,8 @@ def _check(file: Path, pipeline: Pipeline) -> None:
         raise ConfigError(f"{file}: a pipeline needs at least one [[bundles]] entry with a path")
     if pipeline.batch < 1 or any(choice.threads < 1 for choice in pipeline.bundles):
         raise ConfigError(f"{file}: batch and threads must be at least 1")
+    if pipeline.gpu.device < 0:
+        raise ConfigError(f"{file}: gpu.device is a number from 0 on, got {pipeline.gpu.device}")
     if not 0 <= pipeline.quality.usable_at <= 1:
         raise ConfigError(f"{file}: quality.usable_at is a probability, got {pipeline.quality.usable_at}")
     for name, rule in pipeline.heads.items():

@@ -44,6 +44,16 @@ class Trouble(StrEnum):
     JOURNAL_FAILED = "journal_failed"
     JOURNAL_WORKS_AGAIN = "journal_works_again"
     CONTROL_REFUSED = "control_refused"
+    GPU_BUILDING = "gpu_building"
+    """A plan for the GPU is being built; until it serves the CPU judges, and no frame waits for it."""
+    GPU_VERIFYING = "gpu_verifying"
+    """The plan is built and is being compared with the CPU's answers."""
+    GPU_SERVING = "gpu_serving"
+    """From the next frame on the GPU judges."""
+    GPU_REFUSED = "gpu_refused"
+    """The plan gives other answers than the CPU; the CPU judges."""
+    GPU_FAILED = "gpu_failed"
+    """The GPU is missing, full or lost, or the plan cannot be built; the CPU judges."""
 
 
 @dataclass(frozen=True, slots=True)

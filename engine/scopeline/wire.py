@@ -236,7 +236,8 @@ class StatusMessage(_Message, frozen=True, kw_only=True, tag="status"):
     `running`. All but the last mean "not assessable"."""
     incident: str | None = None
     """`format_changed`, `frames_missing`, `burst`, `damaged`, `time_jumped`, `lagging`; with `trouble`:
-    `journal_failed`, `journal_works_again`, `control_refused`."""
+    `journal_failed`, `journal_works_again`, `control_refused`, `gpu_building`, `gpu_verifying`, `gpu_serving`,
+    `gpu_refused`, `gpu_failed`."""
     stale: bool = False
     """True when the newest frame is older than 500 ms: what was published last is not the present."""
     replay: str | None = None
