@@ -1,0 +1,74 @@
+"""ONNX layers: the weights of a network by the layer that uses them, and networks with some layers taken from another."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from scopeline.errors import BackendError, BundleError
+
+Network = Any
+"""An onnx.ModelProto; onnx is imported late and has no types."""
+
+
+def need(package: str, purpose: str) -> Any:
+    """A package of the extra `training`, imported now.
+
+    Raises:
+        BackendError: it is not installed.
+    """
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise BackendError(
+            f"{purpose} needs the package {package.split('.')[0]!r}: in the checkout, pip install -e .[training]"
+        ) from error
+
+
+def load_network(path: Path) -> Network:
+    """The network in a file.
+
+    Raises:
+        BundleError: it cannot be read.
+    """
+    onnx = need("onnx", "looking into a network")
+    try:
+        return onnx.load(str(path))
+    except Exception as error:  # protobuf's own exception types are not public
+        raise BundleError(f"{path}: wanted an ONNX network, could not read it ({error})") from error
+
+
+def layers_of(network: Network) -> dict[str, tuple[str, ...]]:
+    """Name of each layer that has weights -> the names of its weights, in the order of the network.
+
+    Weights that several layers share belong to the first.
+    """
+    weights = {each.name for each in network.graph.initializer}
+    layers: dict[str, tuple[str, ...]] = {}
+    taken: set[str] = set()
+    for node in network.graph.node:
+        own = tuple(name for name in node.input if name in weights and name not in taken)
+        if own:
+            layers[node.name or node.output[0]] = own
+            taken.update(own)
+    return layers
+
+
+def with_layers_of(network: Network, other: Network, layers: Iterable[str]) -> Network:
+    """A copy of a network with the weights of some layers as they are in another."""
+    names = {name for layer in layers for name in layers_of(other)[layer]}
+    mixed = type(network)()
+    mixed.CopyFrom(network)
+    theirs = {each.name: each for each in other.graph.initializer if each.name in names}
+    for each in mixed.graph.initializer:
+        if each.name in theirs:
+            each.CopyFrom(theirs[each.name])
+    return mixed
+
+
+def have_the_same_layers(one: Network, other: Network) -> bool:
+    """Whether two networks have the same layers with weights of the same names and shapes."""
+    shapes = [{each.name: tuple(each.dims) for each in network.graph.initializer} for network in (one, other)]
+    return layers_of(one) == layers_of(other) and shapes[0] == shapes[1]
