@@ -19,10 +19,11 @@ from scopeline.errors import ConfigError
 from scopeline.field_of_view import FieldOfView
 from scopeline.field_tracker import FieldEvent
 from scopeline.fixed_lag import Revision
-from scopeline.marked_area import MaskTracer, run_lengths
+from scopeline.marked_area import MaskTracer
 from scopeline.marks import Mark, MarkSource
+from scopeline.mask_results import tell_masks
 from scopeline.notices import Incident, Notice, Signal, Trouble
-from scopeline.prediction import MaskProbabilities, Prediction, Probabilities
+from scopeline.prediction import Prediction, Probabilities
 from scopeline.prepare import Prepared
 from scopeline.segments import Observation, Segment, Segmenter
 from scopeline.signal_watch import SignalChange, SignalWatch
@@ -44,7 +45,6 @@ from scopeline.wire import (
     Message,
     OverlayBox,
     RevisedTag,
-    RunLengths,
     SegmentMessage,
     SmoothedHead,
     StatusEvent,
@@ -184,8 +184,18 @@ class Concluder:
             revisions=self._last_revisions() if event in ("ended", "failed") else [],
         )
 
-    def conclude(self, prepared: Prepared, prediction: Prediction, moment: Moment) -> Iterator[Message]:
-        """The messages that one frame gives rise to; events it caused come before it."""
+    def conclude(
+        self,
+        prepared: Prepared,
+        prediction: Prediction,
+        moment: Moment,
+        masks: Mapping[str, MaskResult] | None = None,
+    ) -> Iterator[Message]:
+        """The messages that one frame gives rise to; events it caused come before it.
+
+        Args:
+            masks: What is told of the prediction's masks, where that was found out elsewhere.
+        """
         self._time_s, self._captured_ns = prediction.time_s, prediction.captured_ns
         yield from self._weather(moment, prepared)
         if prepared.event is not None:
@@ -195,7 +205,9 @@ class Concluder:
         smoothed = {name: self._smooth(name, prediction) for name in self._smoothers}
         changed = self._segmenter.update(self._observation(prediction, smoothed))
         yield from self._segment_messages(changed, moment)
-        yield self._frame_message(prepared, prediction, smoothed, moment)
+        if masks is None:
+            masks = self._mask_results(prediction, prepared.field)
+        yield self._frame_message(prepared, prediction, smoothed, moment, masks)
         if prediction.time_s >= self._next_status_s:
             self._next_status_s = prediction.time_s + _STATUS_EVERY_S
             yield self.status("running", "", moment)
@@ -294,7 +306,12 @@ class Concluder:
         return {"session": self._identity.session, "seq": seq, "published_ns": moment.now_ns}
 
     def _frame_message(
-        self, prepared: Prepared, prediction: Prediction, smoothed: Mapping[str, Smoothed], moment: Moment
+        self,
+        prepared: Prepared,
+        prediction: Prediction,
+        smoothed: Mapping[str, Smoothed],
+        moment: Moment,
+        masks: Mapping[str, MaskResult],
     ) -> FrameMessage:
         born = prediction.captured_ns
         field = prepared.field
@@ -318,7 +335,7 @@ class Concluder:
             heads={
                 name: _head_result(self._heads[name], scores) for name, scores in prediction.scores.items()
             },
-            masks={} if is_blind or field is None else self._mask_results(prediction, field),
+            masks={} if is_blind else dict(masks),
             smoothed={
                 name: _smoothed_head(self._heads[name], value, is_blind) for name, value in smoothed.items()
             },
@@ -336,28 +353,10 @@ class Concluder:
             config=self._identity.config,
         )
 
-    def _mask_results(self, prediction: Prediction, field: FieldOfView) -> dict[str, MaskResult]:
-        return {
-            name: self._mask_result(self._tracers[name], probabilities, field)
-            for name, probabilities in prediction.masks.items()
-        }
-
-    def _mask_result(
-        self, tracer: MaskTracer, probabilities: MaskProbabilities, field: FieldOfView
-    ) -> MaskResult:
-        area = tracer.trace(probabilities, field)
-        runs = run_lengths(area.marked) if self._pipeline.publish.mask_rle else None
-        height, width = area.marked.shape
-        return MaskResult(
-            label=tracer.head.labels[0],
-            threshold=tracer.threshold,
-            share=round(area.share, _DIGITS),
-            peak=round(area.peak, _DIGITS),
-            box=area.box,
-            regions=area.regions,
-            contours=[list(outline) for outline in area.outlines],
-            rle=None if runs is None else RunLengths(size=(height, width), counts=runs),
-        )
+    def _mask_results(self, prediction: Prediction, field: FieldOfView | None) -> dict[str, MaskResult]:
+        if field is None or self._signal is not Signal.RUNNING:
+            return {}
+        return tell_masks(self._tracers, prediction, field, rle=self._pipeline.publish.mask_rle)
 
     def _last_revisions(self) -> list[RevisedTag]:
         return [

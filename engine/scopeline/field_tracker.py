@@ -79,6 +79,17 @@ class TrackerState:
     expires_s: float | None
 
 
+def next_look_s(state: TrackerState, looked_s: float) -> float:
+    """When a tracker that has looked at `looked_s` looks again, as long as nothing happens to its lock."""
+    return _due_s(state.locked, state.seen, looked_s)
+
+
+def _due_s(locked: Estimate | None, seen: int, looked_s: float) -> float:
+    quick = locked is None or seen < _SETTLING
+    # A little early: stream times are sums of fractions, and 0.3 may be 0.30000000000000004.
+    return looked_s + (SEARCH_EVERY_S if quick else CHECK_EVERY_S) - 1e-6
+
+
 class FieldTracker:
     """Watches a stream's pictures and says where the field is. Belongs to one thread.
 
@@ -187,9 +198,7 @@ class FieldTracker:
             # maximum.
             steady = np.asarray(cv2.min(bright, previous), np.uint8)
             event = self._search(steady, time_s) if self._locked is None else self._check(steady, time_s)
-        quick = self._locked is None or self._seen < _SETTLING
-        # A little early: stream times are sums of fractions, and 0.3 may be 0.30000000000000004.
-        self._due_s = time_s + (SEARCH_EVERY_S if quick else CHECK_EVERY_S) - 1e-6
+        self._due_s = _due_s(self._locked, self._seen, time_s)
         return event
 
     def _search(self, steady: Grey, time_s: float) -> FieldEvent | None:
