@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scopeline.bundle import Bundle, Head
 from scopeline.config import HeadRule
 from scopeline.errors import ConfigError
 from scopeline.picture import Pixels
-from scopeline.ports import Backend
+from scopeline.ports import Backend, Eager
 from scopeline.prediction import MaskProbabilities, Prediction, Probabilities, Reason
 from scopeline.prepare import Prepared
 from scopeline.proof import heads_hash, proof_word
@@ -92,6 +93,13 @@ class Judge:
         ]
         quality = next((head for head in heads if head.role == "quality"), None)
         self._quality = (quality.name, quality.labels.index("good")) if quality else None
+        # Asked once: asking an object for its form takes longer than all else that is done per frame here.
+        self._eager = [model.backend if isinstance(model.backend, Eager) else None for model in models]
+        self._alone = [
+            eager is not None and _stands_alone(gates)
+            for eager, gates in zip(self._eager, self._gates, strict=True)
+        ]
+        self._judged_by: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
 
     def last_asked(self) -> dict[str, float]:
         """When heads that are not asked on every frame were asked last, stream time in seconds."""
@@ -108,11 +116,18 @@ class Judge:
     def judge(self, prepared: Sequence[Prepared]) -> list[Prediction]:
         """One prediction per prepared frame, in the same order."""
         verdicts = [_Verdict(frame) for frame in prepared]
-        for model, gates in zip(self.models, self._gates, strict=True):
-            self._ask(model, gates, [verdict for verdict in verdicts if verdict.prepared.reason is None])
-        return [self._conclude(verdict) for verdict in verdicts]
+        usable = [verdict for verdict in verdicts if verdict.prepared.reason is None]
+        # Networks that nobody's answer decides about are at work together, where the runtime can be left alone.
+        begun = {place: self._begin(place, usable) for place, alone in enumerate(self._alone) if alone}
+        for place in range(len(self.models)):
+            finish = begun.get(place) or self._begin(place, usable)
+            finish()
+        judged_by = self._fingerprints() if usable else {}
+        return [self._conclude(verdict, judged_by) for verdict in verdicts]
 
-    def _ask(self, model: Model, gates: Sequence[_Gate], verdicts: Sequence[_Verdict]) -> None:
+    def _begin(self, place: int, verdicts: Sequence[_Verdict]) -> Callable[[], None]:
+        """Ask a model about the frames that are due; what is returned hears its answer."""
+        model, gates, eager = self.models[place], self._gates[place], self._eager[place]
         asked: list[tuple[_Verdict, list[_Gate]]] = []
         own = {gate.head.name for gate in gates}
         for verdict in verdicts:
@@ -126,8 +141,16 @@ class Judge:
                 for gate in due:
                     gate.last_s = verdict.prepared.time_s
         if not asked:
-            return
-        logits = model.backend.infer(_stack([verdict.prepared.views[model.view] for verdict, _ in asked]))
+            return _nothing
+        pixels = _stack([verdict.prepared.views[model.view] for verdict, _ in asked])
+        if eager is not None:
+            take = eager.begin(pixels)
+            return lambda: self._hear(take(), asked)
+        return lambda: self._hear(model.backend.infer(pixels), asked)
+
+    def _hear(
+        self, logits: Mapping[str, NDArray[np.float32]], asked: Sequence[tuple[_Verdict, list[_Gate]]]
+    ) -> None:
         for row, (verdict, due) in enumerate(asked):
             # A condition on a head of the same network is known only now; heads are told in the bundle's order.
             for gate in due:
@@ -144,7 +167,14 @@ class Judge:
         when = gate.rule.when
         return when is None or when.head in own or gate.admits(verdict.scores, self.labels)
 
-    def _conclude(self, verdict: _Verdict) -> Prediction:
+    def _fingerprints(self) -> Mapping[str, str]:
+        """What gave the latest answers, by bundle. Kept per combination of runtimes: a fingerprint reads files."""
+        serving = tuple((model.backend.name, model.backend.precision) for model in self.models)
+        if serving not in self._judged_by:
+            self._judged_by[serving] = {model.bundle.name: model.fingerprint for model in self.models}
+        return self._judged_by[serving]
+
+    def _conclude(self, verdict: _Verdict, judged_by: Mapping[str, str]) -> Prediction:
         frame, scores, masks = verdict.prepared, verdict.scores, verdict.masks
         reason, quality = frame.reason, None
         if reason is None and self._quality is not None and self._quality[0] in scores:
@@ -156,11 +186,21 @@ class Judge:
             reason = Reason.NOT_DUE
         if reason is not None:
             scores, masks = {}, {}
-        return Prediction(frame.seq, frame.captured_ns, frame.time_s, scores, reason, quality, masks)
+        return Prediction(frame.seq, frame.captured_ns, frame.time_s, scores, reason, quality, masks, judged_by)
 
     def close(self) -> None:
         for model in self.models:
             model.backend.close()
+
+
+def _stands_alone(gates: Sequence[_Gate]) -> bool:
+    """Whether no other network's answer decides if this one is asked."""
+    own = {gate.head.name for gate in gates}
+    return all(gate.rule.when is None or gate.rule.when.head in own for gate in gates)
+
+
+def _nothing() -> None:
+    """Nobody was asked."""
 
 
 def _stack(views: Sequence[Pixels]) -> Pixels:

@@ -5,8 +5,8 @@ A new source, backend or sink is one file with one class of this form; none of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,15 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Eager(Protocol):
+    """A backend that can be left at work while others are started: all networks of a frame run at the same time."""
+
+    def begin(self, pixels: NDArray[np.uint8]) -> Callable[[], Mapping[str, NDArray[np.float32]]]:
+        """Start a batch; what is returned waits for what `infer` would have given. One batch at a time."""
+        ...
 
 
 class Sink(Protocol):

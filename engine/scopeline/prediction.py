@@ -47,6 +47,8 @@ class Prediction:
     """Probability that the frame can be judged, 0..1; None when no quality head ran."""
     masks: Mapping[str, MaskProbabilities] = field(default_factory=dict)
     """Per mask head that was due on this frame, in the pixels of its network's input."""
+    judged_by: Mapping[str, str] = field(default_factory=dict)
+    """By bundle, what gave the answers, see `Model.fingerprint`; a runtime can change in the middle of a run."""
 
     def __post_init__(self) -> None:
         if (self.reason is None) == (not self.scores and not self.masks):
