@@ -28,6 +28,8 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     """Hash of the operator's marks beside the recording, null without."""
     profile: str | None = None
     """Hash of the scope profile, null without."""
+    code: str | None = None
+    """Hash of the engine's source files: what a version number does not tell in a checkout."""
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +47,8 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     place: str
     """Hash of the path: two recordings of one name do not share a folder. Says nothing about the path."""
     inputs: Inputs
+    metadata: dict[str, str] = {}
+    """What the list of recordings said of it, as it stands there."""
 
 
 class FrameCounts(msgspec.Struct, frozen=True, kw_only=True):
