@@ -1,4 +1,4 @@
-"""ONNX layers: the weights of a network by the layer that uses them, and networks with some layers taken from another."""
+"""ONNX layers: the weights of a network by the layer that uses them, and networks mixed from two."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import importlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
 
 from scopeline.errors import BackendError, BundleError
 
@@ -66,6 +70,30 @@ def with_layers_of(network: Network, other: Network, layers: Iterable[str]) -> N
         if each.name in theirs:
             each.CopyFrom(theirs[each.name])
     return mixed
+
+
+def first_without_number(network: Network, frames: NDArray[np.uint8]) -> str | None:
+    """The first node that answers NaN or Inf to frames although what it was given has none; None if there is no such.
+
+    Args:
+        network: Takes (N, H, W, 3) uint8.
+        frames: On which the network as a whole goes wrong.
+    """
+    onnx = need("onnx", "looking for the layer that gives no numbers")
+    seen = type(network)()
+    seen.CopyFrom(network)
+    del seen.graph.output[:]
+    places = [(node, name) for node in seen.graph.node for name in node.output if node.op_type != "Constant"]
+    seen.graph.output.extend(onnx.ValueInfoProto(name=name) for _, name in places)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    session = ort.InferenceSession(seen.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    answers = session.run([name for _, name in places], {session.get_inputs()[0].name: frames})
+    for (node, name), answer in zip(places, answers, strict=True):
+        if np.issubdtype(answer.dtype, np.floating) and not np.isfinite(answer).all():
+            return str(node.name or name)
+    return None
 
 
 def have_the_same_layers(one: Network, other: Network) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scopeline.bundle import Input
 from scopeline.crop import View
@@ -36,6 +37,17 @@ class RealFrames:
     stretches: tuple[Stretch, ...]
     clips: int
     stills: int
+
+    def stretches_of(self, is_left: NDArray[np.bool_]) -> tuple[Stretch, ...]:
+        """The stretches among the frames that are left, (N,) bool, when the others are taken out."""
+        place: NDArray[np.int64] = np.cumsum(is_left) - is_left
+        found = []
+        for stretch in self.stretches:
+            own = is_left[stretch.first : stretch.first + len(stretch.times_s)]
+            times_s = tuple(time_s for time_s, left in zip(stretch.times_s, own, strict=True) if left)
+            if times_s:
+                found.append(Stretch(int(place[stretch.first + int(own.argmax())]), times_s))
+        return tuple(found)
 
     @property
     def told(self) -> str:

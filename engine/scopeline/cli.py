@@ -80,6 +80,7 @@ def _load(entry: EntryPoint) -> Callable[..., None]:
 
 _GROUP_HELP = {
     "bench": "Measure cost, memory, delay, and what slow readers, dying senders and strangers do.",
+    "calibrate": "Fit, measure and prove what the engine needs beside weights, and write it where the engine reads it.",
     "evaluate": "Measure a part of Scopeline against known truth and print the figures.",
 }
 
