@@ -12,7 +12,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from scopeline.contact_sheet import Caption, clock, cut_to_field, draw_contact_sheet, length_text
+from scopeline.contact_sheet import Caption, Cutout, clock, cut_to_field, draw_contact_sheet, length_text
 from scopeline.crop import View
 from scopeline.field_of_view import FieldOfView
 from scopeline.field_sketch import draw_field
@@ -48,12 +48,7 @@ def write_pictures(
     Raises:
         SinkError: the folder cannot be written.
     """
-    cutouts = {}
-    for segment in tally.segments:
-        shot = tally.shot_of(segment)
-        if shot is not None and _fits(frames.get(shot.frame), shot.field):
-            cutouts[segment.number] = cut_to_field(frames[shot.frame], shot.field)
-    sheet = draw_contact_sheet(tally.segments, cutouts, caption_of(summary))
+    sheet = draw_contact_sheet(tally.segments, cutouts_of(tally, frames), caption_of(summary))
     replace_file(folder / CONTACT_SHEET, jpeg(sheet))
     middle = tally.middle_shot()
     if middle is not None and _fits(frames.get(middle.frame), middle.field):
@@ -62,6 +57,16 @@ def write_pictures(
     elif (field := tally.last_field()) is not None:
         nothing = np.zeros((field.signal_height, field.signal_width, 3), np.uint8)
         replace_file(folder / FIELD, jpeg(draw_field_sketch(nothing, field, view, "no frame may be shown")))
+
+
+def cutouts_of(tally: Tally, frames: Mapping[int, Pixels]) -> dict[int, Cutout]:
+    """The key frame of each segment, by its number, cut to the field; segments without one that may be shown are left out."""
+    cutouts = {}
+    for segment in tally.segments:
+        shot = tally.shot_of(segment)
+        if shot is not None and _fits(frames.get(shot.frame), shot.field):
+            cutouts[segment.number] = cut_to_field(frames[shot.frame], shot.field)
+    return cutouts
 
 
 def draw_field_sketch(pixels: Pixels, field: FieldOfView, view: View | None, remark: str) -> Pixels:

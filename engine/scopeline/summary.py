@@ -89,6 +89,9 @@ class Procedure(msgspec.Struct, frozen=True, kw_only=True):
     withdrawal_gross_s: float | None
     """From the start of the first to the end of the last segment that has a location other than `outside`;
     washing, treatment and breaks included."""
+    withdrawal_net_s: float | None
+    """Of it, what could be judged: `informative_s` of those segments. Without stretches outside, marked as to be ignored,
+    or of bad quality, which washing mostly is; treatment in a clear picture is not recognized and still counts."""
 
 
 class SegmentRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,6 +186,7 @@ def conclude_procedure(segments: Sequence[SegmentMessage]) -> Procedure:
         withdrawal_gross_s=(
             round(max(s.end_s for s in located) - min(s.start_s for s in located), 3) if located else None
         ),
+        withdrawal_net_s=round(sum(s.informative_s for s in located), 3) if located else None,
     )
 
 

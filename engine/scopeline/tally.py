@@ -57,6 +57,14 @@ class Tally:
         return [self._segments[number] for number in sorted(self._segments)]
 
     @property
+    def events(self) -> list[Message]:
+        """What was said beside the frames and still holds: added to an empty tally after the frames, they make this one
+        again."""
+        first = [self.started] if self.started else []
+        last = [self.ended] if self.ended else []
+        return [*first, *(self.fields[number] for number in sorted(self.fields)), *self.segments, *last]
+
+    @property
     def finished(self) -> bool:
         """Whether the source was read to its end."""
         return self.ended is not None and self.ended.event == "ended" and self.ended.text == END_OF_SOURCE

@@ -23,6 +23,7 @@ from scopeline.wire import Encoder, FrameMessage, Message
 FRAMES: Final = "frames.jsonl.zst"
 SEGMENTS: Final = "segments.csv"
 CHAPTERS: Final = "chapters.vtt"
+EVENTS: Final = "events.jsonl"
 SUMMARY: Final = "summary.json"
 
 BLOCK_FRAMES: Final = 1000
@@ -134,7 +135,7 @@ class FrameLog:
 
 
 def write_tables(folder: Path, tally: Tally, summary: Summary, *, durable: bool = True) -> None:
-    """Replace segments.csv, chapters.vtt and, last, summary.json.
+    """Replace segments.csv, chapters.vtt, events.jsonl and, last, summary.json.
 
     Raises:
         SinkError: the folder cannot be written.
@@ -142,6 +143,9 @@ def write_tables(folder: Path, tally: Tally, summary: Summary, *, durable: bool 
     segments = tally.segments
     replace_file(folder / SEGMENTS, segments_csv(segments).encode(), durable=durable)
     replace_file(folder / CHAPTERS, chapters_webvtt(segments).encode(), durable=durable)
+    encoder = Encoder()
+    events = b"".join(encoder.encode(event)[1] + b"\n" for event in tally.events)
+    replace_file(folder / EVENTS, events, durable=durable)
     replace_file(folder / SUMMARY, _pretty_json(summary), durable=durable)
 
 

@@ -1,0 +1,50 @@
+"""Timeline: a run of any length in a few hundred columns, for strips in reports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from scopeline.wire import FrameMessage
+
+COLUMNS: Final = 480
+
+
+@dataclass(slots=True)
+class Column:
+    """What the frames of one stretch say."""
+
+    frames: int = 0
+    usable: int = 0
+    tags: dict[str, Counter[str]] = field(default_factory=dict)
+    """How often each label was held, by head."""
+    marked: int = 0
+    """Frames on which a mask head marks anything."""
+
+    @property
+    def usable_share(self) -> float | None:
+        return self.usable / self.frames if self.frames else None
+
+    def tag(self, head: str) -> str | None:
+        """The label that was held longest; None when none was."""
+        held = self.tags.get(head)
+        return held.most_common(1)[0][0] if held else None
+
+    def add(self, frame: FrameMessage) -> None:
+        self.frames += 1
+        self.usable += frame.reason is None
+        self.marked += any(mask.regions for mask in frame.masks.values())
+        for name, head in frame.smoothed.items():
+            if head.tag is not None:
+                self.tags.setdefault(name, Counter())[head.tag] += 1
+
+
+def timeline(frames: Iterable[FrameMessage], stream_s: float, columns: int = COLUMNS) -> list[Column]:
+    """The frames in `columns` stretches of equal length."""
+    strip = [Column() for _ in range(columns)]
+    for frame in frames:
+        place = int(frame.time_s / stream_s * columns) if stream_s > 0 else 0
+        strip[min(place, columns - 1)].add(frame)
+    return strip
