@@ -58,13 +58,18 @@ def read_catalogue(plan: DataPlan, beside: Path | None = None) -> Catalogue:
         case HyperKvasir():
             return hyperkvasir.read(root_of(plan.root, beside), plan)
         case Manifest():
-            return manifest.read(root_of(plan.root, beside), plan)
+            return manifest.read(root_of(plan.root, beside, manifest.NAME), plan)
         case StandIn():
             return make_stand_in(plan, cache_folder().parent / "stand_ins")
 
 
-def root_of(root: str, beside: Path | None = None) -> Path:
+def root_of(root: str, beside: Path | None = None, holding: str = "") -> Path:
     """The folder that a recipe names.
+
+    Args:
+        root: What the recipe says.
+        beside: Folder of the recipe.
+        holding: A file that must be in it, so that the recipe's own folder is not taken for a data set.
 
     Raises:
         ConfigError: it is at none of the places where it was sought.
@@ -74,9 +79,10 @@ def root_of(root: str, beside: Path | None = None) -> Path:
         bases = [beside, Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None, Path()]
         places = [base / root for base in bases if base is not None]
     for place in places:
-        if place.is_dir():
+        if place.is_dir() and (place / holding).exists():
             return place.resolve()
+    wanted = f"{root!r} with {holding}" if holding else repr(root)
     raise ConfigError(
-        f"wanted the data folder {root!r}, it is not at {', '.join(map(str, places))}; "
+        f"wanted the data folder {wanted}, it is not at {', '.join(map(str, places))}; "
         f"correct `root` in the recipe, or set {DATA_VARIABLE}"
     )

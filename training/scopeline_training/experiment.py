@@ -89,6 +89,9 @@ class SpoilPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     once spoilt."""
     families: Literal["seed", "all"] = "all"
     """`seed`: blur, brightness and both, as study S5; `all`: every family that the engine's tests know."""
+    outliers: Share = 0.0
+    """Of what is spoilt in training: generic corruptions that are none of the families
+    (`scopeline_training.outliers`), so that faults nobody planted look odd too. None in validation and test."""
 
 
 class SplitPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,6 +108,9 @@ class SplitPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Largest distance of look-alikes, where no patient is known."""
     head: str | None = None
     """Whose labels are shared out evenly; the first head's if None."""
+    only_trained: tuple[str, ...] = ()
+    """Labels of that head whose pictures are always trained on and never tested: a single recording as a test picture
+    would measure whether the network knows it again."""
 
 
 class ProbePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

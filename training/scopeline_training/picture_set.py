@@ -18,6 +18,7 @@ from scopeline_training.examples import UNKNOWN
 from scopeline_training.experiment import SpoilPlan
 from scopeline_training.material import Material
 from scopeline_training.network_plan import HeadPlan
+from scopeline_training.outliers import outlier
 from scopeline_training.pictures import MaskPixels
 from scopeline_training.presets import PresetName, augment, oct_size, steady
 
@@ -111,10 +112,7 @@ class PictureSet(Dataset[Item]):
         }
         if self._is_spoilt(number, targets, rng):
             assert self.spoil is not None
-            families = SEED_STYLE if self.spoil.families == "seed" else FAMILIES
-            pictures = tuple(
-                degrade(str(rng.choice(families)), each, rng, float(rng.uniform())) for each in pictures
-            )
+            pictures = tuple(self._spoilt(each, self.spoil, rng) for each in pictures)
             targets = {head: self._bad if head == self.spoil.head else UNKNOWN for head in targets}
         vary = augment if self.training else _steady
         varied = [vary(self.preset, each, rng, mask) for each in pictures]
@@ -123,6 +121,12 @@ class PictureSet(Dataset[Item]):
             blank = np.full((self.size, self.size), UNKNOWN, np.int64)
             targets[head] = blank if seen is None else seen.astype(np.int64)
         return Item(tuple(each for each, _ in varied), targets)
+
+    def _spoilt(self, pixels: Pixels, spoil: SpoilPlan, rng: Rng) -> Pixels:
+        if self.training and spoil.outliers and rng.random() < spoil.outliers:
+            return outlier(pixels, rng, float(rng.uniform()))
+        families = SEED_STYLE if spoil.families == "seed" else FAMILIES
+        return degrade(str(rng.choice(families)), pixels, rng, float(rng.uniform()))
 
     def _is_spoilt(self, number: int, targets: dict[str, int | NDArray[np.int64]], rng: Rng) -> bool:
         if self.spoil is None or targets[self.spoil.head] != self._good:

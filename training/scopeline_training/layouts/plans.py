@@ -85,6 +85,10 @@ class Manifest(Layout, frozen=True, kw_only=True, tag="manifest"):
     """Licences that a file may have; any if empty."""
     one_recording: tuple[str, ...] = ()
     """Labels whose pictures all come from one recording and so form one group."""
+    recording: str = ""
+    """Regular expression: what it finds in a path names the recording, and so the group; none is sought if empty."""
+    rename: dict[str, str] = {}
+    """Label in the manifest -> label of the head, as {"larynx" = "vocal-folds"}."""
 
 
 class StandIn(Layout, frozen=True, kw_only=True, tag="stand_in"):
