@@ -108,7 +108,7 @@ def test_no_switch_set_leaves_the_data_set_as_it_is(tmp_path: Path) -> None:
     assert {each.crop for each in varied.values()} == {"masked"}
 
 
-def test_balancing_draws_from_all_over_and_refuses_a_label_without_pictures(tmp_path: Path) -> None:
+def test_balancing_draws_from_all_over_and_refuses_a_single_label(tmp_path: Path) -> None:
     catalogue = organs(tmp_path, with_quality=True)
     even = balance(catalogue, "organ", seed=2)
     assert Counter(sample.labels["organ"] for sample in even.samples) == {"ear": 30, "nose": 30}
@@ -118,3 +118,10 @@ def test_balancing_draws_from_all_over_and_refuses_a_label_without_pictures(tmp_
     assert max(ears) > 75, "not simply the first ones"
     with pytest.raises(ConfigError, match="cannot balance organ"):
         balance(catalogue.filtered(lambda sample: sample.labels["organ"] == "ear"), "organ", seed=0)
+
+
+def test_balancing_passes_over_a_label_whose_groups_all_lie_elsewhere(tmp_path: Path) -> None:
+    catalogue = organs(tmp_path, with_quality=True)
+    wider = Catalogue(catalogue.samples, {"organ": ("ear", "larynx", "nose")}, "organs", tmp_path)
+    even = balance(wider, "organ", seed=2)
+    assert Counter(sample.labels["organ"] for sample in even.samples) == {"ear": 30, "nose": 30}

@@ -32,8 +32,42 @@ def parted(catalogue: Catalogue, groups: Numbers, plan: SplitPlan, *, seed: int)
     """One set of parts, or one per fold.
 
     Raises:
-        ConfigError: too few groups, or the split that was asked for is not there.
+        ConfigError: too few groups, the split that was asked for is not there, or `only_trained` names no label.
     """
+    always = _always_trained(catalogue, plan)
+    if not len(always):
+        yield from _parted(catalogue, groups, plan, seed)
+        return
+    free = np.setdiff1d(np.arange(len(catalogue)), always)
+    if np.intersect1d(groups[free], groups[always]).size:
+        raise ConfigError(
+            f"split.only_trained: pictures of {', '.join(plan.only_trained)} share a group with pictures of other labels"
+        )
+    note = (
+        f"{len(always)} pictures of {', '.join(plan.only_trained)} are always trained on and never tested (their "
+        "recordings are too few): no figure says how well that label is told, only how often it is said wrongly."
+    )
+    for each in _parted(catalogue.take(free), groups[free], plan, seed):
+        parts = each.parts
+        train = np.sort(np.concatenate([free[parts.train], always]))
+        yield PartedRun(Parts(train, free[parts.val], free[parts.test]), (*each.notes, note))
+
+
+def _always_trained(catalogue: Catalogue, plan: SplitPlan) -> Numbers:
+    """Numbers of the pictures of `only_trained`."""
+    head = plan.head or next(iter(catalogue.classes), "")
+    names = catalogue.classes.get(head, ())
+    unknown = set(plan.only_trained) - set(names)
+    if unknown:
+        raise ConfigError(
+            f"split.only_trained: wanted labels of {head or 'a head'} ({', '.join(names) or 'it has none'}), "
+            f"got {', '.join(sorted(unknown))}"
+        )
+    chosen = [names.index(label) for label in plan.only_trained]
+    return np.flatnonzero(np.isin(strata(catalogue, head or None), chosen)).astype(np.int64)
+
+
+def _parted(catalogue: Catalogue, groups: Numbers, plan: SplitPlan, seed: int) -> Iterator[PartedRun]:
     labels = strata(catalogue, plan.head)
     if plan.kind == "folds":
         for train, test in folds(labels, groups, plan.k, seed):

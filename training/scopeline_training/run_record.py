@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import scopeline
+from scopeline_training.catalogue import SPLITS
 from scopeline_training.shortcut_probes import ProbeVerdict
 
 PACKAGES = (
@@ -79,6 +80,18 @@ def split_rows(
             count = len(np.unique(groups[inside]))
             rows.append(SplitRow(part=part, label=name, pictures=len(inside), groups=count))
     return tuple(rows)
+
+
+def lacking(split: Sequence[SplitRow]) -> str:
+    """Which labels have no picture in which part of a three-way split, as "nose in val and test"; empty if none.
+
+    Folds are not asked: what one fold does not test, another does.
+    """
+    parts: dict[str, list[str]] = {}
+    for row in split:
+        if row.part in SPLITS and not row.pictures:
+            parts.setdefault(row.label, []).append(row.part)
+    return ", ".join(f"{label} in {' and '.join(names)}" for label, names in parts.items())
 
 
 def package_versions() -> dict[str, str]:

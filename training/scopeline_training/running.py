@@ -58,7 +58,7 @@ from scopeline_training.run_parts import (
     varied_parts,
     with_groups,
 )
-from scopeline_training.run_record import RunRecord, code_sha256, split_rows
+from scopeline_training.run_record import RunRecord, code_sha256, lacking, split_rows
 from scopeline_training.scores import confusion_counts
 from scopeline_training.shortcut_probes import ProbeVerdict, need_pass, probe
 from scopeline_training.splitting import Parts
@@ -411,7 +411,13 @@ def _record(
     )
     head = experiment.split.head or next(iter(catalogue.classes), None)
     labels = catalogue.classes[head] if head else ("pictures",)
+    table = split_rows(parts, strata(catalogue, experiment.split.head), groups, labels)
     notes = [*dict.fromkeys(note for split in splits for note in split.notes)]
+    if missing := lacking(table):
+        notes.append(
+            f"No picture of {missing}: its groups are too few to be in every part, and none lies in two. Where a label is "
+            "not tested, no figure says how well it is told."
+        )
     if len(folds) > 1:
         notes.append(f"{REPRESENTATIVE_RULE} Here it is fold {chosen + 1} of {len(folds)}.")
     if any(sample.group is None for sample in catalogue.samples):
@@ -435,7 +441,7 @@ def _record(
     return RunRecord(
         title=experiment.name, command=command, seed=experiment.seed, data=catalogue.description,
         data_sha256=catalogue.sha256, recipe=recipe, probes=verdicts, notes=tuple(notes),
-        split=split_rows(parts, strata(catalogue, experiment.split.head), groups, labels),
+        split=table,
     )  # fmt: skip
 
 

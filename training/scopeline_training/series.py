@@ -14,6 +14,7 @@ from rich.table import Table
 from scopeline.errors import ConfigError, SinkError
 from scopeline_training.experiment import Experiment
 from scopeline_training.mask_scores import mask_scores
+from scopeline_training.run_record import lacking
 from scopeline_training.running import RunOptions, RunResult, run_experiment
 from scopeline_training.scores import overall_scores
 from scopeline_training.toml_text import toml_text
@@ -40,6 +41,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, str]
     sizes: dict[str, int]
     """Part of the split -> pictures."""
+    lacking: str = ""
+    """Labels without a picture in a part, as "nose in val"."""
     figures: dict[str, str]
     """With intervals, by head and name."""
     epochs: int
@@ -115,7 +118,7 @@ def _row(member: Member, result: RunResult) -> Row:
                 figures[f"{masks.head}: {figure.name}"] = str(figure)
     sizes = {f"{name} pictures": count for name, count in result.sizes.items()}
     return Row(
-        settings=member.settings, sizes=sizes, figures=figures, epochs=result.epochs,
+        settings=member.settings, sizes=sizes, lacking=lacking(result.record.split), figures=figures, epochs=result.epochs,
         recipe_sha256=result.record.recipe_sha256, data_sha256=result.record.data_sha256,
         bundle_sha256=result.bundle_sha256,
     )  # fmt: skip
@@ -125,11 +128,13 @@ def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     settings = _all_keys([row.settings for row in rows])
     sizes = _all_keys([row.sizes for row in rows])
     figures = _all_keys([row.figures for row in rows])
-    header = [*settings, *sizes, "epochs", *figures]
+    lacks = ["lacking"] if any(row.lacking for row in rows) else []
+    header = [*settings, *sizes, *lacks, "epochs", *figures]
     lines = [
         [
             *(row.settings.get(name, "") for name in settings),
             *(str(row.sizes.get(name, "")) for name in sizes),
+            *(row.lacking for _ in lacks),
             str(row.epochs),
             *(row.figures.get(name, "") for name in figures),
         ]

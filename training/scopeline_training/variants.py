@@ -102,18 +102,22 @@ def vary_parts(
 def balance(catalogue: Catalogue, head: str, *, seed: int) -> Catalogue:
     """As many pictures of each label as the rarest has, drawn with the seed; unlabelled ones are left out.
 
+    A label without any picture here is passed over: with few recordings, and none of them on two sides, a part may lack
+    it (`scopeline_training.run_record.lacking` says so).
+
     Raises:
-        ConfigError: a label has no picture here.
+        ConfigError: fewer than two labels have pictures.
     """
     labels = catalogue.labels_of(head)
     counts = catalogue.counts(head)
-    least = min(counts.values())
-    if least == 0:
+    there = [number for number, count in enumerate(counts.values()) if count]
+    if len(there) < 2:
         raise ConfigError(
-            f"{catalogue.description}: cannot balance {head}, its labels have {counts} pictures"
+            f"{catalogue.description}: cannot balance {head}, wanted pictures of two labels or more, got {counts}"
         )
+    least = min(count for count in counts.values() if count)
     rng = np.random.default_rng((seed, 11))
-    kept = [rng.choice(np.flatnonzero(labels == label), least, replace=False) for label in range(len(counts))]
+    kept = [rng.choice(np.flatnonzero(labels == label), least, replace=False) for label in there]
     return catalogue.take(np.sort(np.concatenate(kept)).astype(np.int64))
 
 
