@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import cv2
 
 from scopeline.arrivals import Arrivals
 from scopeline.backends import open_backend
+from scopeline.backends.tensorrt_standby import on_gpu, stand_by, warmers
 from scopeline.bundle import Input, load_bundle
 from scopeline.conclude import Concluder, Identity
 from scopeline.config import Pipeline
@@ -23,7 +25,7 @@ from scopeline.ledger import Ledger
 from scopeline.marked_area import MaskTracer
 from scopeline.marks import MarkSource
 from scopeline.notices import Notices
-from scopeline.ports import Companion, Sink, Source
+from scopeline.ports import Backend, Companion, Sink, Source
 from scopeline.prepare import Preparer
 from scopeline.scope_profile import load_profile
 from scopeline.shipped import shipped_scopes
@@ -64,14 +66,66 @@ def assemble(
     Raises:
         BundleError, BackendError, ConfigError: a part of the pipeline is wrong; no model is left open.
     """
+    notices = notices or Notices()
+    parts = assemble_parts(
+        pipeline, source.name, live=live, marks=marks, session=session, replay=replay, notices=notices
+    )
+    return Engine(
+        source,
+        parts.preparer,
+        parts.judge,
+        parts.concluder,
+        sinks,
+        ledger=Ledger(),
+        live=live,
+        batch=pipeline.batch if bulk else 1,
+        bunch=BUNCH if bulk else 1,
+        on_message=on_message,
+        arrivals=Arrivals() if live else None,
+        notices=notices,
+        companions=[*companions, *parts.companions],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a pipeline's stages work with. The judge holds the runtimes; who has it closes it."""
+
+    preparer: Preparer
+    judge: Judge
+    concluder: Concluder
+    tracers: Mapping[str, MaskTracer]
+    """By mask head."""
+    companions: tuple[Companion, ...] = ()
+    """What the runtimes want to have run beside the stages."""
+
+
+def assemble_parts(
+    pipeline: Pipeline,
+    source: str,
+    *,
+    live: bool = False,
+    marks: MarkSource | None = None,
+    session: str | None = None,
+    replay: str | None = None,
+    notices: Notices | None = None,
+) -> Parts:
+    """The parts of an engine over the source of that name, for whoever lets the stages work apart from each other.
+
+    Raises:
+        BundleError, BackendError, ConfigError: a part of the pipeline is wrong; no model is left open.
+    """
     # OpenCV's own threads would compete with the stages for two cores, for pictures of 224 pixels.
     cv2.setNumThreads(1)
     profile = load_profile(profile_path(pipeline)) if pipeline.field.profile else None
     with ExitStack() as backends:
-        models, inputs = _open_models(pipeline, backends)
+        companions: list[Companion] = []
+        models, inputs = _open_models(
+            pipeline, backends, live=live, notices=notices or Notices(), companions=companions
+        )
         heads = [head for model in models for head in model.bundle.heads]
-        engine = Engine(
-            source,
+        tracers = _tracers(models)
+        parts = Parts(
             Preparer(inputs, FieldTracker(profile), SignalLook() if live else None),
             Judge(models, pipeline.heads, usable_at=pipeline.quality.usable_at),
             Concluder(
@@ -80,20 +134,13 @@ def assemble(
                 heads,
                 marks,
                 SignalWatch() if live else None,
-                _tracers(models),
+                tracers,
             ),
-            sinks,
-            ledger=Ledger(),
-            live=live,
-            batch=pipeline.batch if bulk else 1,
-            bunch=BUNCH if bulk else 1,
-            on_message=on_message,
-            arrivals=Arrivals() if live else None,
-            notices=notices,
-            companions=companions,
+            tracers,
+            tuple(companions),
         )
-        backends.pop_all()  # from here on they are the engine's to close
-    return engine
+        backends.pop_all()  # from here on they are the judge's to close
+    return parts
 
 
 def check(pipeline: Pipeline) -> None:
@@ -103,7 +150,7 @@ def check(pipeline: Pipeline) -> None:
         BundleError, BackendError, ConfigError: a part of the pipeline is wrong.
     """
     with ExitStack() as backends:
-        models, _ = _open_models(pipeline, backends)
+        models, _ = _open_models(pipeline, backends, notices=Notices(), companions=[])
         Judge(models, pipeline.heads, usable_at=pipeline.quality.usable_at)
         heads = [head for model in models for head in model.bundle.heads]
         Concluder(Identity("", "", "", "", {}, ""), pipeline, heads)
@@ -137,11 +184,11 @@ def _tracers(models: Sequence[Model]) -> dict[str, MaskTracer]:
 
 
 def _identity(
-    pipeline: Pipeline, source: Source, models: Sequence[Model], session: str, replay: str | None
+    pipeline: Pipeline, source: str, models: Sequence[Model], session: str, replay: str | None
 ) -> Identity:
     return Identity(
         session=session,
-        source=source.name,
+        source=source,
         pipeline=pipeline.name,
         config=pipeline.hash,
         models={model.bundle.name: model.fingerprint for model in models},
@@ -150,8 +197,16 @@ def _identity(
     )
 
 
-def _open_models(pipeline: Pipeline, backends: ExitStack) -> tuple[list[Model], list[Input]]:
-    """The pipeline's bundles in their runtimes, and the different inputs they ask for; `backends` closes them."""
+def _open_models(
+    pipeline: Pipeline,
+    backends: ExitStack,
+    *,
+    live: bool = False,
+    notices: Notices,
+    companions: list[Companion],
+) -> tuple[list[Model], list[Input]]:
+    """The pipeline's bundles in their runtimes, and the different inputs they ask for; `backends` closes them, and
+    `companions` gets what they want to have run beside the stages."""
     models: list[Model] = []
     inputs: list[Input] = []
     for choice in pipeline.bundles:
@@ -162,9 +217,22 @@ def _open_models(pipeline: Pipeline, backends: ExitStack) -> tuple[list[Model], 
             )
         if bundle.input not in inputs:
             inputs.append(bundle.input)
-        backend = open_backend(choice.backend, bundle, threads=choice.threads, precision=choice.precision)
+        backend: Backend
+        if choice.backend == "tensorrt":
+            standby = (
+                stand_by(bundle, choice, pipeline.gpu, notices)
+                if live
+                else on_gpu(bundle, choice, pipeline.gpu, notices, most=pipeline.batch)
+            )
+            backend = standby.backend
+            companions.extend(standby.companions)
+        else:
+            backend = open_backend(
+                choice.backend, bundle, threads=choice.threads, precision=choice.precision
+            )
         backends.enter_context(closing(backend))
         models.append(Model(bundle, backend, inputs.index(bundle.input)))
+    companions.extend(warmers(pipeline.bundles, pipeline.gpu))
     return models, inputs
 
 

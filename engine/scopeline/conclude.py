@@ -113,6 +113,7 @@ class Concluder:
         tracers: Mapping[str, MaskTracer] | None = None,
     ) -> None:
         self._identity = identity
+        self._models = identity.models
         self._watch = watch
         self._tracers = dict(tracers or {})
         self._pipeline = pipeline
@@ -172,7 +173,7 @@ class Concluder:
             text=text,
             pipeline=who.pipeline,
             config=who.config,
-            models=dict(who.models),
+            models=dict(self._models),
             version=who.version,
             ledger=moment.ledger,
             sent=sent,
@@ -197,6 +198,7 @@ class Concluder:
             masks: What is told of the prediction's masks, where that was found out elsewhere.
         """
         self._time_s, self._captured_ns = prediction.time_s, prediction.captured_ns
+        self._models = prediction.judged_by or self._models
         yield from self._weather(moment, prepared)
         if prepared.event is not None:
             yield self._field_message(prepared.event, moment)
@@ -349,7 +351,7 @@ class Concluder:
             state="not_assessable" if is_blind else self._state(prepared, smoothed),
             signal=self._signal,
             stale=self._is_stale(born, moment.now_ns),
-            models=dict(self._identity.models),
+            models=dict(self._models),
             config=self._identity.config,
         )
 

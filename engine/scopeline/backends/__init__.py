@@ -12,6 +12,7 @@ from scopeline.ports import Backend
 BACKENDS = {
     "onnxruntime": "scopeline.backends.onnx_runtime:OnnxRuntimeBackend",
     "openvino": "scopeline.backends.openvino_runtime:OpenVinoBackend",
+    "tensorrt": "scopeline.backends.tensorrt_runtime:TensorRtBackend",
 }
 """Name -> where the class is; a runtime is imported only when it is asked for."""
 

@@ -114,9 +114,7 @@ class Cuda:
         """A stream that waits for no other; `urgent` ones are served first."""
         least, greatest = self._call("cudaDeviceGetStreamPriorityRange")
         priority = int(greatest) if urgent else int(least)
-        return self._call(
-            "cudaStreamCreateWithPriority", int(self._runtime.cudaStreamNonBlocking), priority
-        )
+        return self._call("cudaStreamCreateWithPriority", int(self._runtime.cudaStreamNonBlocking), priority)
 
     def wait(self, stream: Any) -> None:
         """Return when everything given to this stream is done. Other streams are not waited for."""
@@ -243,8 +241,7 @@ def open_cuda() -> Cuda:
         runtime = import_module("cuda.bindings.runtime")
     except ImportError as error:
         raise BackendError(
-            f"backend 'tensorrt' needs cuda-python ({error}): {INSTALL}, "
-            'or set backend = "onnxruntime"'
+            f"backend 'tensorrt' needs cuda-python ({error}): {INSTALL}, or set backend = \"onnxruntime\""
         ) from error
     cuda = Cuda(runtime)
     if not cuda.gpus():

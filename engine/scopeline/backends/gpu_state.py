@@ -28,9 +28,7 @@ class GpuState(StrEnum):
 
 
 _NEXT: Final[dict[GpuState, frozenset[GpuState]]] = {
-    GpuState.ABSENT: frozenset(
-        {GpuState.BUILDING, GpuState.SERVING, GpuState.REFUSED, GpuState.FAILED}
-    ),
+    GpuState.ABSENT: frozenset({GpuState.BUILDING, GpuState.SERVING, GpuState.REFUSED, GpuState.FAILED}),
     GpuState.BUILDING: frozenset(
         {GpuState.VERIFYING, GpuState.SERVING, GpuState.REFUSED, GpuState.FAILED}
     ),  # straight to serving or refused where another process built and verified meanwhile

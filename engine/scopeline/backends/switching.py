@@ -35,17 +35,8 @@ class SwitchingBackend:
         self._cpu, self._on_failure = cpu, on_failure
         self._gpu: EagerBackend | None = None
         self._failed: list[EagerBackend] = []
-        self._served: Backend = cpu
-
-    @property
-    def name(self) -> str:
-        """The runtime that gave the latest answer."""
-        return self._served.name
-
-    @property
-    def precision(self) -> str:
-        """The arithmetic of the latest answer."""
-        return self._served.precision
+        self.name, self.precision = cpu.name, cpu.precision
+        """Of the runtime that gave the latest answer."""
 
     def offer(self, gpu: EagerBackend) -> None:
         """From the next batch on this one serves. From any thread; it is closed with this."""
@@ -77,19 +68,20 @@ class SwitchingBackend:
 
     def _by_cpu(self, pixels: NDArray[np.uint8]) -> Answer:
         answer = self._cpu.infer(pixels)
-        self._served = self._cpu
+        self._answered(self._cpu)
         return answer
 
-    def _by_gpu(
-        self, gpu: EagerBackend, take: Callable[[], Answer], pixels: NDArray[np.uint8]
-    ) -> Answer:
+    def _by_gpu(self, gpu: EagerBackend, take: Callable[[], Answer], pixels: NDArray[np.uint8]) -> Answer:
         try:
             answer = take()
         except BackendError as error:
             self._give_up(gpu, error)
             return self._by_cpu(pixels)
-        self._served = gpu
+        self._answered(gpu)
         return answer
+
+    def _answered(self, backend: Backend) -> None:
+        self.name, self.precision = backend.name, backend.precision
 
     def _give_up(self, gpu: EagerBackend, error: BackendError) -> None:
         """Closed at the end and not now: giving back memory of a lost device can take seconds."""

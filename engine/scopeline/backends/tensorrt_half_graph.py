@@ -1,8 +1,8 @@
 """Half graph: which nodes of a network compute in FP16, and the network rewritten so that they do.
 
 Half where it costs and is safe: convolutions and large matrix products, and what merely passes their results on. The
-normalisation of pixels, statistics, softmax, everything with logarithms, roots, divisions or sums stays in FP32: that is
-where FP16 overflows or loses the small difference that decides (NVIDIA/TensorRT issues 1787, 4748).
+normalisation of pixels, statistics, softmax, everything with logarithms, roots, divisions or sums stays in FP32:
+that is where FP16 overflows or loses the small difference that decides (NVIDIA/TensorRT issues 1787, 4748).
 
 TensorRT 8.6 is given the FP32 graph and the list of what must stay; 10 and 11 are given the rewritten graph, strongly
 typed. Both thereby compute the same nodes in the same precision.
@@ -26,14 +26,37 @@ _LARGE_WEIGHTS: Final = 65_536
 the 88x88 form of colon's measure of oddness, which must not be rounded."""
 _FOLLOWERS: Final = frozenset(
     {
-        *("Relu", "LeakyRelu", "PRelu", "Elu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Erf", "Gelu"),
+        *(
+            "Relu",
+            "LeakyRelu",
+            "PRelu",
+            "Elu",
+            "Clip",
+            "Sigmoid",
+            "HardSigmoid",
+            "HardSwish",
+            "Tanh",
+            "Erf",
+            "Gelu",
+        ),
         *("Add", "Sub", "Mul", "MaxPool", "Resize", "Pad", "Concat", "Split", "Slice", "Gather", "Transpose"),
         *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Identity", "DepthToSpace", "SpaceToDepth"),
     }
 )
 """Pass on what they are given: half when all of it is half."""
 _MOVERS: Final = frozenset(
-    {"Transpose", "Slice", "Gather", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Concat", "Identity", "Split"}
+    {
+        "Transpose",
+        "Slice",
+        "Gather",
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Concat",
+        "Identity",
+        "Split",
+    }
 )
 """Do the same to bytes and to numbers: a cast may move in front of them."""
 _KEPT_SLOTS: Final[Mapping[str, frozenset[int]]] = {"Resize": frozenset({1, 2})}
@@ -127,7 +150,9 @@ def _cast_first(onnx: Any, model: Any, name: str) -> None:
     inputs = [each for each in graph.input if each.name not in constants]
     uint8, float32 = onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT
     if len(inputs) != 1 or inputs[0].type.tensor_type.elem_type != uint8:
-        raise BackendError(f"{name}: wanted one uint8 input, the network has {[each.name for each in inputs]}")
+        raise BackendError(
+            f"{name}: wanted one uint8 input, the network has {[each.name for each in inputs]}"
+        )
     pixels, numbers = inputs[0].name, f"{inputs[0].name}__numbers"
     renamed = {pixels: numbers}
     bytes_until_now = {pixels}
@@ -139,13 +164,17 @@ def _cast_first(onnx: Any, model: Any, name: str) -> None:
             nodes.append(node)
         elif node.op_type == "Cast":
             if node.attribute[0].i != float32:
-                raise BackendError(f"{name}: pixels must be cast to float32, {node.output[0]} casts otherwise")
+                raise BackendError(
+                    f"{name}: pixels must be cast to float32, {node.output[0]} casts otherwise"
+                )
             renamed[node.output[0]] = node.input[0]
         elif node.op_type in _MOVERS:
             bytes_until_now.update(node.output)
             nodes.append(node)
         else:
-            raise BackendError(f"{name}: {node.op_type} reckons with uint8 pixels; export it after a cast to float32")
+            raise BackendError(
+                f"{name}: {node.op_type} reckons with uint8 pixels; export it after a cast to float32"
+            )
     del graph.node[:]
     graph.node.extend(nodes)
     del graph.value_info[:]

@@ -1,8 +1,9 @@
 """TensorRT, as far as the engine needs it: build a plan, load a plan, whatever the version.
 
-The one place that knows how 8.6, 10 and 11 differ, which is in building only: 8.6 has an FP16 flag and layers that can be
-held to a precision; 10 and 11 take the precision from the graph (strongly typed), and 11 has no flag any more. A version
-that offers neither is refused: an engine in FP32 that calls itself FP16 would only be slow, and nobody would know why.
+The one place that knows how 8.6, 10 and 11 differ, which is in building only: 8.6 has an FP16 flag and layers that can
+be held to a precision; 10 and 11 take the precision from the graph (strongly typed), and 11 has no flag any more. A
+version that offers neither is refused: an engine in FP32 that calls itself FP16 would only be slow, and nobody would
+know why.
 Names were checked against the bindings of 8.6.0, 10.16.1.11 and 11.4.0.106 (docs/gpu.md).
 """
 
@@ -143,7 +144,9 @@ class StronglyTyped:
     def network_flags(self, trt: Any) -> int:
         flags = getattr(trt, "NetworkDefinitionCreationFlag", None)
         flag = getattr(flags, "STRONGLY_TYPED", None)
-        return 0 if flag is None else 1 << int(flag)  # 11 knows nothing else; the flag is on its way out there
+        return (
+            0 if flag is None else 1 << int(flag)
+        )  # 11 knows nothing else; the flag is on its way out there
 
     def source(self, graph: HalfGraph) -> bytes:
         return graph.half
@@ -298,7 +301,9 @@ class TensorRt:
         runtime = self._trt.Runtime(self._log)
         engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            raise PlanError(f"TensorRT {self.version} cannot load the plan: {self._log.last or 'no reason given'}")
+            raise PlanError(
+                f"TensorRT {self.version} cannot load the plan: {self._log.last or 'no reason given'}"
+            )
         return Plan(self._trt, engine)
 
 

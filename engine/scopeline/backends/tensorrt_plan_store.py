@@ -34,6 +34,14 @@ class PlanStoreError(BackendError):
     """The folder of plans cannot be used, or has no room."""
 
 
+class NoPlan(BackendError):
+    """There is no plan of exactly this network, machine and version that the gate has judged for these heads."""
+
+
+class RefusedPlan(BackendError):
+    """There is one, and the gate refused it."""
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What lies beside a plan."""
 
@@ -51,10 +59,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     heads: str
     """Hash of the bundle's heads at the time: other temperatures make other probabilities, which must pass anew."""
     verdict: ParityVerdict
-
-    def has_passed(self, heads: str) -> bool:
-        """Whether the plan may judge for heads of this hash."""
-        return self.verdict.passed and self.heads == heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,9 @@ class PlanStore:
             plan = self._path(key, "plan").read_bytes()
         except OSError:
             return None
-        return StoredPlan(plan, manifest) if hashlib.sha256(plan).hexdigest() == manifest.plan_sha256 else None
+        return (
+            StoredPlan(plan, manifest) if hashlib.sha256(plan).hexdigest() == manifest.plan_sha256 else None
+        )
 
     def keep(self, manifest: Manifest, plan: bytes) -> None:
         """Keep a plan with the verdict on it. One that did not pass is kept too: other heads may accept it.

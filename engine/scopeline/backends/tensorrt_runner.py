@@ -1,8 +1,8 @@
 """Plan runner: one loaded plan with its stream, its buffers, and a CUDA graph for every batch size it will be given.
 
-Everything a frame needs is there before the first one: page-locked buffers, device memory, a context and a captured graph
-per batch size (a context whose shape changes must be captured again, so each size has its own). A frame then costs
-one copy into the buffer, one launch (upload, network and download in one graph) and one wait on the own stream.
+Everything a frame needs is there before the first one: page-locked buffers, device memory, a context and a captured
+graph per batch size (a context whose shape changes must be captured again, so each size has its own). A frame then
+costs one copy into the buffer, one launch (upload, network and download in one graph) and one wait on the own stream.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class PlanRunner:
             self._capture(count)
 
     def _capture(self, count: int) -> None:
-        """Write the batch size down as a graph. Networks that cannot be (loops, shapes that depend on data) run without."""
+        """Write the batch size down as a graph. Networks that cannot be (shapes that depend on data) run without."""
         self._cuda.begin_capture(self._stream)
         try:
             self._enqueue(count)

@@ -1,4 +1,4 @@
-"""TensorRT in FP16: the GPU runtime (the extra `tensorrt`). Runs plans that were built here and passed the parity gate."""
+"""TensorRT in FP16: the GPU runtime (the extra `tensorrt`). Runs plans that were built here and passed the gate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scopeline.backends.cuda_driver import Cuda, choose_gpu, open_cuda
 from scopeline.backends.tensorrt_library import TensorRt, open_tensorrt
 from scopeline.backends.tensorrt_plan_key import MOST_FRAMES, driver_version, plan_key
-from scopeline.backends.tensorrt_plan_store import PlanStore, StoredPlan
+from scopeline.backends.tensorrt_plan_store import NoPlan, PlanStore, RefusedPlan, StoredPlan
 from scopeline.backends.tensorrt_runner import PlanRunner
 from scopeline.bundle import Bundle, check_outputs
 from scopeline.cache_folder import cache_folder
@@ -84,23 +84,26 @@ def check_precision(precision: str) -> None:
         BackendError: says what to set.
     """
     if precision != "fp16":
-        raise BackendError(f'tensorrt runs bundles in fp16, got precision {precision!r}: set precision = "fp16"')
+        raise BackendError(
+            f'tensorrt runs bundles in fp16, got precision {precision!r}: set precision = "fp16"'
+        )
 
 
 def open_runner(bundle: Bundle, rule: GpuRule, cuda: Cuda, library: TensorRt, *, most: int) -> PlanRunner:
     """The bundle's plan, loaded on its device.
 
     Raises:
-        BackendError: there is no plan of exactly this network, machine and version, or the gate refused it.
+        NoPlan, RefusedPlan: there is none that may judge.
+        BackendError: it cannot be loaded.
     """
     device = choose_gpu(cuda, rule.device)
     key = plan_key(bundle, device, tensorrt=library.version, driver=driver_version(cuda))
     store = plan_store(rule)
     stored, heads = store.find(key), heads_hash(bundle)
     if stored is not None and stored.manifest.heads == heads and not stored.manifest.verdict.passed:
-        raise BackendError(refusal(bundle.name, stored.manifest.verdict))
+        raise RefusedPlan(refusal(bundle.name, stored.manifest.verdict))
     if stored is None or stored.manifest.heads != heads:
-        raise BackendError(
+        raise NoPlan(
             f"{bundle.name}: no proven TensorRT {library.version} plan for {device.name} in {store.folder}; "
             f"build it: scopeline model build {bundle.folder}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from scopeline.backends import BACKENDS, open_backend
+from scopeline.backends.tensorrt_build_child import Broken, BuildOrder
+from scopeline.backends.tensorrt_build_process import BuildProcess
+from scopeline.backends.tensorrt_runtime import plan_store, refusal
 from scopeline.bundle import Bundle, Head, load_bundle
-from scopeline.errors import BundleError
+from scopeline.commands.build_view import build_view, verdict_table
+from scopeline.config import GpuRule
+from scopeline.errors import BackendError, BundleError
 from scopeline.shipped import shipped_pipelines
 
 model = typer.Typer(no_args_is_help=True, help="Model bundles: list what ships, check one of your own.")
@@ -59,8 +65,7 @@ def check_model(
     ] = "fp32",
 ) -> None:
     """Check a bundle: hash, heads against outputs, card, and that hostile frames give finite probabilities."""
-    shipped = shipped_pipelines() / "bundles" / folder
-    bundle = load_bundle(folder if folder.is_dir() or not shipped.is_dir() else shipped)
+    bundle = load_bundle(_found(folder))
     if not (bundle.folder / "card.md").is_file():
         raise BundleError(
             f"{folder}: wanted a card.md beside the network: say what data it saw and what it cannot do"
@@ -85,6 +90,56 @@ def check_model(
         f"[green]ok[/] {bundle.name} {bundle.version}: {len(bundle.heads)} heads, "
         f"{backend} {precision}, {len(pictures)} hostile frames finite, batch equals single"
     )
+
+
+@model.command("build")
+def build_model(
+    folder: Annotated[Path, typer.Argument(help="The bundle's folder, or the name of one that ships.")],
+    device: Annotated[int, typer.Option(help="Number of the GPU.")] = 0,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of plans; in the user's cache folder when left out.")
+    ] = None,
+    frames: Annotated[
+        Path | None,
+        typer.Option(
+            help="Frames of your own to judge the plan on: a .npy file, (N, height, width, 3) uint8 RGB."
+        ),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Build even if there is a plan.")] = False,
+) -> None:
+    """Build a bundle's TensorRT FP16 plan for this machine's GPU, and prove it.
+
+    The plan is held against FP32 on the CPU, on a simulated procedure, on
+    hostile frames and on frames of your own; only one that passes is ever
+    used. Takes seconds to minutes, once per network, driver and TensorRT.
+
+    Exit codes: 0 built and passed (or there already), 1 it cannot be built
+    or did not pass; then the CPU runtime goes on serving.
+    """
+    bundle = load_bundle(_found(folder))
+    place = plan_store(GpuRule(device=device, cache=str(cache) if cache else "")).folder
+    order = BuildOrder(
+        bundle=str(bundle.folder), device=device, cache=str(place), again=again, frames=str(frames or "")
+    )
+    console = Console()
+    with closing(BuildProcess(order)) as build, build_view(console) as view:
+        last = view.follow(bundle.name, build.words())
+    if isinstance(last, Broken):
+        raise BackendError(f"{bundle.name}: {last.why}")
+    console.print(verdict_table(last.verdict))
+    if not last.verdict.passed:
+        raise BackendError(refusal(bundle.name, last.verdict))
+    console.print(
+        f"[green]ok[/] {bundle.name}: {last.plan_bytes / 1e6:.1f} MB, built in {last.build_s:.1f} s, "
+        f"proven in {last.verify_s:.1f} s; in {place}",
+        soft_wrap=True,
+    )
+
+
+def _found(folder: Path) -> Path:
+    """A bundle by its folder, or by the name of one that ships."""
+    shipped = shipped_pipelines() / "bundles" / folder
+    return folder if folder.is_dir() or not shipped.is_dir() else shipped
 
 
 def _answer(head: Head, logits: NDArray[np.float32]) -> NDArray[np.float32]:
