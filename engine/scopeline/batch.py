@@ -11,20 +11,22 @@ import hashlib
 import os
 import shutil
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
+from scopeline.archive.code import code_hash
 from scopeline.assemble import assemble, installed_version, profile_path
 from scopeline.bundle import load_bundle
 from scopeline.config import Pipeline
 from scopeline.crop import View
 from scopeline.engine import Engine, RunReport
 from scopeline.errors import ScopelineError, SinkError, SourceError
+from scopeline.frame import Frame
 from scopeline.marks import marks_path, read_marks
 from scopeline.pictures import wanted_frames, write_pictures
 from scopeline.replace_file import cannot_write, replace_file
@@ -33,7 +35,7 @@ from scopeline.sources.key_frames import key_frames
 from scopeline.sources.media import MediaSource, probe
 from scopeline.summary import Inputs, Recording, Summary, summarize
 from scopeline.tally import Tally
-from scopeline.wire import Message
+from scopeline.wire import LedgerReport, Message
 
 PARTIAL: Final = ".partial"
 REPLACED: Final = ".old"
@@ -53,6 +55,8 @@ class Job:
     """Hash of the recording's path."""
     inputs: Inputs | None
     """None when the recording cannot be read; working on it says why."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What the list of recordings says of it."""
 
     @property
     def partial(self) -> Path:
@@ -75,12 +79,13 @@ class Outcome:
 
 
 class Batch:
-    """Works through recordings, one after the other.
+    """Works through recordings in this process, one after the other.
 
     Args:
         pipeline: The set-up, the same for all.
         on_start: Called before a recording is read, with its length in seconds where it is known.
         on_message: Called with every message of every run, in the engine's thread.
+        on_decoded: Called when a recording's last picture has been decoded; others are still being judged then.
     """
 
     def __init__(
@@ -89,9 +94,10 @@ class Batch:
         *,
         on_start: Callable[[Job, float | None], None] = lambda job, duration_s: None,
         on_message: Callable[[Message], None] | None = None,
+        on_decoded: Callable[[], None] = lambda: None,
     ) -> None:
         self._pipeline = pipeline
-        self._on_start, self._on_message = on_start, on_message
+        self._on_start, self._on_message, self._on_decoded = on_start, on_message, on_decoded
         self._engine: Engine | None = None
         self.stopped = False
 
@@ -116,39 +122,28 @@ class Batch:
     def _guarded(self, job: Job) -> Outcome:
         """One recording's failure, of whatever kind, must not take the night's other two hundred with it."""
         try:
-            with _held(job):
-                return self._work_on(job)
-        except ScopelineError as error:
-            return Outcome(job, "failed", None, str(error))
+            with held(job):
+                clear(job)
+                outcome = self.work_on(job)
+                if outcome.state == "done":
+                    put_in_place(job)
+                return outcome
         except Exception as error:
-            with suppress(SinkError):  # the disk may be what failed
-                if job.partial.is_dir():
-                    replace_file(job.partial / ERROR, traceback.format_exc().encode())
-            what = f"{type(error).__name__}: {error}"
-            return Outcome(
-                job, "failed", None, f"{what}. A defect of Scopeline: please report it with {ERROR}"
-            )
+            return failure(job, error)
 
-    def _work_on(self, job: Job) -> Outcome:
-        recording, tally = _recording(job), Tally()
+    def work_on(self, job: Job) -> Outcome:
+        """One recording, in one pass, into its working folder, which is the caller's to hold and to put in place."""
+        recording, tally = recording_of(job), Tally()
         report = self._run_engine(job, lambda: FolderSink(job.partial, recording=recording, tally=tally))
-        summary = summarize(tally, recording)
         if report.ended == "stopped":
+            summary = summarize(tally, recording)
             return Outcome(job, "interrupted", summary, f"what was judged is in {job.partial.name}")
-        self._draw(job, tally, summary)
-        cut = _cut_off(report, summary)
-        if cut:
-            summary = msgspec.structs.replace(summary, complete=False, ended="the file is cut off")
-            write_tables(job.partial, tally, summary)
-            return Outcome(
-                job, "failed", summary, f"{job.video.name}: {cut} in {job.partial.name}; copy it again"
-            )
-        _put_in_place(job)
-        return Outcome(job, "done", summary, _damage(report))
+        return complete(job, self._pipeline, recording, tally, report.ledger)
 
     def _run_engine(self, job: Job, make_sink: Callable[[], FolderSink]) -> RunReport:
         marks = read_marks(marks_path(job.video)) if marks_path(job.video).is_file() else None
-        source = MediaSource(job.video)
+        # One decoding thread: cores are filled by several recordings, and a damaged one decodes alike everywhere.
+        source = _Told(MediaSource(job.video, threads=1), self._on_decoded)
         self._on_start(job, source.duration_s)
         try:
             self._engine = assemble(
@@ -167,17 +162,69 @@ class Batch:
             self._engine = None
             source.close()
 
-    def _draw(self, job: Job, tally: Tally, summary: Summary) -> None:
-        first = load_bundle(self._pipeline.bundle_path(self._pipeline.bundles[0])).input
-        frames = key_frames(job.video, wanted_frames(tally), stream_s=tally.stream_s)
-        write_pictures(job.partial, tally, summary, frames, View(first.crop, first.width, first.height))
+
+class _Told:
+    """A source that tells when its last picture has been decoded."""
+
+    def __init__(self, source: MediaSource, on_decoded: Callable[[], None]) -> None:
+        self._source, self._on_decoded = source, on_decoded
+        self.name, self.duration_s, self.close = source.name, source.duration_s, source.close
+
+    @property
+    def damaged(self) -> Mapping[str, int]:
+        return self._source.damaged
+
+    def frames(self) -> Iterator[Frame]:
+        yield from self._source.frames()
+        self._on_decoded()
 
 
-def plan(videos: Sequence[Path], out: Path, pipeline: Pipeline) -> list[Job]:
+def complete(
+    job: Job, pipeline: Pipeline, recording: Recording, tally: Tally, ledger: LedgerReport
+) -> Outcome:
+    """What is written when all of a recording was judged: pictures, and whatever else is made of the whole."""
+    summary = summarize(tally, recording)
+    _draw(job, pipeline, tally, summary)
+    cut = _cut_off(ledger, summary)
+    if cut:
+        summary = msgspec.structs.replace(summary, complete=False, ended="the file is cut off")
+        write_tables(job.partial, tally, summary)
+        return Outcome(
+            job, "failed", summary, f"{job.video.name}: {cut} in {job.partial.name}; copy it again"
+        )
+    return Outcome(job, "done", summary, ", ".join(f"{n} {reason}" for reason, n in ledger.damaged.items()))
+
+
+def failure(job: Job, error: Exception) -> Outcome:
+    """The outcome of a recording on which somebody failed; a defect of ours leaves its traceback in the folder."""
+    if isinstance(error, ScopelineError):
+        return Outcome(job, "failed", None, str(error))
+    with suppress(SinkError):  # the disk may be what failed
+        if job.partial.is_dir():
+            replace_file(job.partial / ERROR, "".join(traceback.format_exception(error)).encode())
+    what = f"{type(error).__name__}: {error}"
+    return Outcome(job, "failed", None, f"{what}. A defect of Scopeline: please report it with {ERROR}")
+
+
+def _draw(job: Job, pipeline: Pipeline, tally: Tally, summary: Summary) -> None:
+    first = load_bundle(pipeline.bundle_path(pipeline.bundles[0])).input
+    frames = key_frames(job.video, wanted_frames(tally), stream_s=tally.stream_s)
+    write_pictures(job.partial, tally, summary, frames, View(first.crop, first.width, first.height))
+
+
+def plan(
+    videos: Sequence[Path],
+    out: Path,
+    pipeline: Pipeline,
+    metadata: Mapping[Path, Mapping[str, str]] | None = None,
+) -> list[Job]:
     """A job for each recording, each with a folder of its own.
 
     The folder is named after the file. If another recording has that name already, six digits that stand for
     the path are added. The same path given twice is one job.
+
+    Args:
+        metadata: By recording, what a list says of it.
 
     Raises:
         BundleError, ConfigError: a model of the pipeline is damaged, or its scope profile is missing.
@@ -201,16 +248,18 @@ def plan(videos: Sequence[Path], out: Path, pipeline: Pipeline) -> list[Job]:
                 bundles=bundles,
                 marks=_hash_of_file(marks_path(video)),
                 profile=profile,
+                code=code_hash(),
             )
         taken = {job.folder for job in jobs.values()}
-        jobs[place] = Job(video, _choose_folder(out, video.stem, place, print_, taken), place, inputs)
+        folder = _choose_folder(out, video.stem, place, print_, taken)
+        jobs[place] = Job(video, folder, place, inputs, (metadata or {}).get(video, {}))
     return list(jobs.values())
 
 
 def finished_summary(job: Job) -> Summary | None:
     """The summary of a job whose results are complete and come from the very same inputs."""
     if not job.folder.exists() and job.replaced.is_dir():
-        job.replaced.rename(job.folder)  # killed between the two renamings of `_put_in_place`
+        job.replaced.rename(job.folder)  # killed between the two renamings of `put_in_place`
     summary = read_summary(job.folder)
     if summary is None or not summary.complete or summary.recording is None:
         return None
@@ -256,8 +305,8 @@ def _owners(folder: Path) -> list[Recording | None]:
 
 
 @contextmanager
-def _held(job: Job) -> Iterator[None]:
-    """The job's working folder, empty, and locked against a second run over the same recording.
+def held(job: Job) -> Iterator[None]:
+    """The job's working folder, locked against a second run over the same recording.
 
     Raises:
         SinkError: it cannot be made, or another run has it.
@@ -274,8 +323,6 @@ def _held(job: Job) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise SinkError(f"{job.partial}: another run is at work there; wait for it") from error
-        for left in job.partial.iterdir():
-            left.unlink()
         yield
     finally:
         os.close(handle)
@@ -288,7 +335,14 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _put_in_place(job: Job) -> None:
+def clear(job: Job, *, keep: str = "") -> None:
+    """Empty the working folder, but for files whose names begin with `keep`."""
+    for left in job.partial.iterdir():
+        if not keep or not left.name.startswith(keep):
+            left.unlink()
+
+
+def put_in_place(job: Job) -> None:
     """`<name>.partial` becomes `<name>`; at no moment are there neither the old results nor the new ones."""
     try:
         shutil.rmtree(job.replaced, ignore_errors=True)
@@ -300,7 +354,12 @@ def _put_in_place(job: Job) -> None:
         raise cannot_write(job.folder, error) from error
 
 
-def _recording(job: Job) -> Recording:
+def recording_of(job: Job) -> Recording:
+    """The file as it is.
+
+    Raises:
+        SourceError: it cannot be read, or holds no picture.
+    """
     if job.inputs is None:
         raise SourceError(f"{job.video}: wanted a video file, may not read this one; check its permissions")
     facts = probe(job.video)
@@ -314,6 +373,7 @@ def _recording(job: Job) -> Recording:
         codec=facts.codec,
         place=job.place,
         inputs=job.inputs,
+        metadata=dict(job.metadata),
     )
 
 
@@ -326,16 +386,12 @@ def _not_a_file(video: Path) -> SourceError:
     return SourceError(f"{video}: wanted a video file, this {what}; check the path")
 
 
-def _cut_off(report: RunReport, summary: Summary) -> str:
-    if not report.ledger.damaged.get("truncated"):
+def _cut_off(ledger: LedgerReport, summary: Summary) -> str:
+    if not ledger.damaged.get("truncated"):
         return ""
     declared = summary.recording.duration_s if summary.recording else None
     of = f" of {declared:.1f} s" if declared else ""
     return f"the file ends before its own headers say; {summary.stream_s:.1f} s{of} were judged and are"
-
-
-def _damage(report: RunReport) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in report.ledger.damaged.items())
 
 
 def _fingerprint(video: Path) -> str | None:

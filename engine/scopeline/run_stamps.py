@@ -25,6 +25,8 @@ FRAME_STAMPS: Final = (
     "stale",
 )
 """Of a line of frames.jsonl.zst. The ledger of a single frame tells how many were in flight just then."""
+EVENT_STAMPS: Final = ("session", "published_ns", "latency_ms")
+"""Of a line of events.jsonl."""
 SUMMARY_STAMPS: Final = ("latency_ms", "seconds", "speed")
 """Of summary.json. Its ledger is that of the whole recording, and is no stamp."""
 
@@ -52,6 +54,9 @@ def _digest(file: Path) -> str:
     if file.name == "frames.jsonl.zst":
         for line in unstamped_frames(file):
             digest.update(line + b"\n")
+    elif file.name == "events.jsonl":
+        for line in file.read_bytes().splitlines():
+            digest.update(_without(json.loads(line), EVENT_STAMPS) + b"\n")
     elif file.name == "summary.json":
         digest.update(unstamped_summary(file))
     else:

@@ -67,6 +67,8 @@ class FrameRecord(msgspec.Struct, frozen=True, array_like=True):
     """The geometry in force, only where it differs from the frame before, and with a chunk's first frame."""
     same_field: bool = True
     event: FieldEvent | None = None
+    judged_by: dict[str, str] | None = None
+    """By bundle, what gave the answers; only where it differs from the frame before."""
 
 
 class ChunkWriter:

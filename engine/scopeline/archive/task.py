@@ -1,0 +1,131 @@
+"""Tasks: what a worker is asked to do, and what it answers. Small: paths and numbers, never pixels.
+
+All of them lie on the same disk, share or cluster file system as the results; between tasks everything is in files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from scopeline.archive.chunk_file import ChunkHead
+from scopeline.batch import Job, Outcome
+from scopeline.config import Pipeline
+from scopeline.shipped import shipped_pipelines
+
+_SHIPPED = "<shipped>"
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What is the same for all recordings of a call."""
+
+    pipeline: Pipeline
+    chunk_s: float
+    """Recordings longer than one and a half of it are worked on in chunks of about this length."""
+
+    def travelling(self) -> Setup:
+        """The same for another machine, where what ships with Scopeline may lie in another folder."""
+        home = Path(self.pipeline.folder).resolve() == shipped_pipelines().resolve()
+        folder = _SHIPPED if home else str(Path(self.pipeline.folder).resolve())
+        return self._with_folder(folder)
+
+    def arrived(self) -> Setup:
+        """What `travelling` was given, here."""
+        here = self.pipeline.folder == _SHIPPED
+        return self._with_folder(str(shipped_pipelines()) if here else self.pipeline.folder)
+
+    def _with_folder(self, folder: str) -> Setup:
+        return replace(self, pipeline=msgspec.structs.replace(self.pipeline, folder=folder))
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingTask:
+    """Work on a recording in one pass, or say how it is cut when it is long."""
+
+    job: Job
+    setup: Setup
+    whole: bool = False
+    """In one pass, whatever its length."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkTask:
+    """Work on a chunk of a recording whose plan is written."""
+
+    job: Job
+    setup: Setup
+    index: int
+    seed: int | None = None
+    """Number of a chunk that is done and from whose end to warm up; None: the chunk before is done, and this one begins
+    in its last state."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinTask:
+    """Make the results of a recording whose chunks are done."""
+
+    job: Job
+    setup: Setup
+    chunks: int
+
+
+Task = RecordingTask | ChunkTask | JoinTask
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A recording's outcome. When it is `done`, its folder is ready to be put in place."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A long recording was cut."""
+
+    chunks: int
+    frames: int
+    may_run_ahead: bool
+    """Whether chunks can be warmed up: not when a head is asked now and then, for nobody knows beforehand when."""
+    heads: tuple[ChunkHead, ...]
+    """Of chunks that an earlier call left."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkDone:
+    """A chunk's file is written."""
+
+    head: ChunkHead
+
+
+@dataclass(frozen=True, slots=True)
+class Uncuttable:
+    """The recording is not the sum of its pieces; it must be worked on in one pass."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """`stop` came first. What was judged in chunks is kept."""
+
+
+Answer = Ended | Cut | ChunkDone | Uncuttable | Stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a task is."""
+
+    ticket: int
+    worker: str
+    what: Literal["recording", "chunk", "join"]
+    done_s: float
+    """Stream seconds done of the task's own span."""
+    of_s: float | None
+    frames: int
+    file: str = field(default="")
