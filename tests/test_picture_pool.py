@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +19,11 @@ from scopeline.field_tracker import FieldEvent, FieldTracker
 from scopeline.frame import Frame
 from scopeline.judge import Judge, Model
 from scopeline.ledger import Ledger
+from scopeline.notices import Incident, Notices, Signal, Trouble
 from scopeline.picture import Picture
 from scopeline.prepare import Preparer
+from scopeline.sources.address import RawFeed
+from scopeline.sources.open_feed import open_feed
 from scopeline.sources.picture_pool import POOLED, PicturePool
 
 SIZE = (64, 48, "yuv420p")
@@ -142,6 +147,43 @@ def test_lines_lie_as_ffmpeg_lays_them(form: str) -> None:
     assert [(plane.line_size, plane.buffer_size) for plane in picture.planes] == [
         (plane.line_size, plane.buffer_size) for plane in own.planes
     ]
+
+
+class NextWriter(Notices):
+    """Lets another program write into the pipe as soon as the feed is told to be lost."""
+
+    def __init__(self, write: Callable[[], object]) -> None:
+        super().__init__()
+        self.writer = threading.Thread(target=write)
+
+    def post(self, what: Signal | Incident | Trouble, text: str = "", *, at_ns: int | None = None) -> None:
+        super().post(what, text, at_ns=at_ns)
+        if what == Signal.RECONNECTING and self.writer.ident is None:
+            self.writer.start()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_feed_that_comes_back_is_read_into_the_memory_it_had(tmp_path: Path) -> None:
+    pipe = tmp_path / "card"
+    os.mkfifo(pipe)
+    picture = bytes(3 * 64 * 32)
+    notices = NextWriter(lambda: pipe.write_bytes(picture * 10))
+    feed = open_feed(RawFeed("card", pipe, 64, 32, "bgr24", None), notices)
+    first_writer = threading.Thread(target=lambda: pipe.write_bytes(picture * 3))
+    first_writer.start()
+
+    frames = feed.frames()
+    held = [next(frames).picture for _ in range(3)]
+    places = {where(each) for each in held}
+    after = [where(next(frames).picture)]
+    held.clear()
+    after += [where(next(frames).picture) for _ in range(6)]
+    feed.close()
+    assert next(frames, None) is None
+    first_writer.join()
+    notices.writer.join()
+
+    assert places & set(after)
 
 
 class PooledSource:
