@@ -19,6 +19,9 @@ from scopeline_training.network_plan import HeadPlan
 from scopeline_training.picture_set import Batch, PictureSet, listed_batches
 from scopeline_training.temperature import fit_temperature, probabilities
 
+CLEAR = ", nothing to mark"
+"""Ends the name of a part of the data whose masks are all empty."""
+
 Scalar = TypeVar("Scalar", np.float32, np.bool_, np.int64)
 Logits = Mapping[str, NDArray[np.float32]]
 
@@ -101,23 +104,29 @@ def answers_of(
 
 
 def mask_answers_of(said: Said, pictures: PictureSet, *, split: str) -> list[MaskAnswers]:
-    """Areas per mask head, of the pictures that have a mask."""
+    """Areas per mask head, of the pictures that have a mask.
+
+    Those in which there is nothing to mark come apart: Dice is 1 or 0 of each of them, and in a mean with the others it
+    would say neither how well an area is found nor how often one is found in vain.
+    """
     found = []
     names, groups = pictures.names, pictures.groups
     for head, areas in said.masks.items():
         truth = said.truths[head]
-        known = np.flatnonzero(truth[:, 0, 0] != UNKNOWN)
-        if len(known):
-            found.append(
-                MaskAnswers(
-                    tuple(names[number] for number in known),
-                    groups[known],
-                    truth[known] == 1,
-                    areas[known],
-                    head,
-                    split,
+        known, marked = truth[:, 0, 0] != UNKNOWN, (truth == 1).any(axis=(1, 2))
+        for part, chosen in ((split, known & marked), (split + CLEAR, known & ~marked)):
+            numbers = np.flatnonzero(chosen)
+            if len(numbers):
+                found.append(
+                    MaskAnswers(
+                        tuple(names[number] for number in numbers),
+                        groups[numbers],
+                        truth[numbers] == 1,
+                        areas[numbers],
+                        head,
+                        part,
+                    )
                 )
-            )
     return found
 
 

@@ -228,6 +228,36 @@ def evaluate_external(
     Console(soft_wrap=True).print(f"wrote {page}")
 
 
+def evaluate_masks(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a finished bundle with a mask head.")],
+    pairs: Annotated[Path | None, typer.Option(help="Folder with `images` and `masks`.")] = None,
+    clear: Annotated[
+        list[Path] | None, typer.Option(help="Folder of pictures in which there is nothing to mark.")
+    ] = None,
+    unlike: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of what was trained on; pictures that look like one below it are left out."),
+    ] = None,
+    aspect: Annotated[
+        float | None, typer.Option(help="Width over height before the files were squashed.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="From which probability a pixel is marked; the bundle's own if none.")
+    ] = None,
+) -> None:
+    """What a finished bundle marks: Dice and IoU of pictures with masks, and how many clear pictures have a mark."""
+    _need_torch()
+    from rich.console import Console
+
+    from scopeline_training.mask_evaluation import mask_answers, read_masked, table_of
+
+    if pairs is None and not clear:
+        raise ConfigError("wanted --pairs FOLDER or --clear FOLDER, or both; got neither")
+    catalogue = read_masked(pairs, clear or (), unlike=unlike or ())
+    answers = mask_answers(bundle, catalogue, aspect=aspect, threshold=threshold)
+    Console(soft_wrap=True).print(table_of(answers), markup=False, highlight=False)
+
+
 def evaluate_readers(
     readings: Annotated[
         Path,

@@ -29,6 +29,7 @@ class MaskAnswers:
     """(N, H, W)"""
     head: str
     split: str
+    """The part of the data. `answering.CLEAR` is at the end where there is nothing to mark in any picture."""
 
     def __post_init__(self) -> None:
         shapes = (self.truth.shape, self.said.shape, (len(self.names),), self.groups.shape)
@@ -56,7 +57,12 @@ def iou(truth: Masks, said: Masks) -> NDArray[np.float64]:
 
 
 def mask_scores(answers: MaskAnswers, *, seed: int = 0) -> list[Figure]:
-    """Mean Dice and IoU of the pictures, then of the groups, then of all pixels pooled, with intervals by group."""
+    """Mean Dice and IoU of the pictures, then of the groups, then of all pixels pooled, with intervals by group.
+
+    Of pictures in which there is nothing to mark: how many have a mark, and how much of their area is marked.
+    """
+    if not answers.truth.any():
+        return _false_marks(answers, seed)
     number = np.unique(answers.groups, return_inverse=True)[1]
     draws = group_draws(int(number.max()) + 1, seed)
     counts = np.bincount(number).astype(np.float64)
@@ -83,6 +89,20 @@ def trivial_mask_scores(answers: MaskAnswers) -> dict[str, float]:
     ]
     better = max(blind, key=lambda each: float(dice(each.truth, each.said).mean()))
     return {figure.name: figure.value for figure in mask_scores(better)}
+
+
+def _false_marks(answers: MaskAnswers, seed: int) -> list[Figure]:
+    number = np.unique(answers.groups, return_inverse=True)[1]
+    draws = group_draws(int(number.max()) + 1, seed)
+    counts = np.bincount(number).astype(np.float64)
+    shares = {
+        "pictures marked": answers.said.any(axis=(1, 2)).astype(np.float64),
+        "area marked": answers.said.mean(axis=(1, 2)),
+    }
+    return [
+        with_interval(name, each.mean(), (draws @ np.bincount(number, each)) / (draws @ counts))
+        for name, each in shares.items()
+    ]
 
 
 def _areas(truth: Masks, said: Masks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

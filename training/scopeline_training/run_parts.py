@@ -77,7 +77,7 @@ def _parted(catalogue: Catalogue, groups: Numbers, plan: SplitPlan, seed: int) -
     if given is None:
         if plan.kind == "given":
             raise ConfigError(f"{catalogue.description}: wanted the data set's own split, it has none")
-        yield PartedRun(three_way(labels, groups, seed, plan.shares))
+        yield PartedRun(_three_way(catalogue, labels, groups, plan, seed))
         return
     yield _kept_apart(given, labels, groups, seed)
 
@@ -128,6 +128,24 @@ def varied_parts(
         head=head, crop=experiment.input.crop, seed=experiment.seed,
     )  # fmt: skip
     return {name: (each.catalogue, each.crop) for name, each in varied.items()}
+
+
+def _three_way(catalogue: Catalogue, labels: Numbers, groups: Numbers, plan: SplitPlan, seed: int) -> Parts:
+    """Three parts. Clear pictures are dealt out after the others, so that figures with and without them are of the same
+    test pictures; those that look like another picture go where it went."""
+    clear = np.array([sample.is_clear for sample in catalogue.samples])
+    if not clear.any() or clear.all():
+        return three_way(labels, groups, seed, plan.shares)
+    marked = np.flatnonzero(~clear)
+    dealt = [
+        marked[part] for part in three_way(labels[marked], groups[marked], seed, plan.shares).named().values()
+    ]
+    alone = np.flatnonzero(clear & ~np.isin(groups, groups[marked]))
+    others = [
+        alone[part] for part in three_way(labels[alone], groups[alone], seed, plan.shares).named().values()
+    ]
+    alike = [np.flatnonzero(clear & np.isin(groups, groups[part])) for part in dealt]
+    return Parts(*(np.sort(np.concatenate(each)) for each in zip(dealt, others, alike, strict=True)))
 
 
 def _with_val(labels: Numbers, groups: Numbers, train: Numbers, test: Numbers, seed: int) -> Parts:

@@ -31,7 +31,7 @@ from scopeline.bundle import Training
 from scopeline.commands.model import check_model
 from scopeline.errors import ConfigError, SinkError
 from scopeline.picture import Pixels
-from scopeline_training.answering import answers_of, ask, log_loss, mask_answers_of, temperatures_of
+from scopeline_training.answering import CLEAR, answers_of, ask, log_loss, mask_answers_of, temperatures_of
 from scopeline_training.answers import Answers, join_answers
 from scopeline_training.catalogue import Catalogue
 from scopeline_training.data_sets import read_catalogue
@@ -380,10 +380,13 @@ def _pooled(folds: Sequence[Fold]) -> tuple[list[Answers], list[MaskAnswers]]:
         join_answers([each for fold in folds for each in fold.answers if each.head == head], split)
         for head in heads
     ]
-    areas = dict.fromkeys(each.head for fold in folds for each in fold.masks)
+    areas = dict.fromkeys((each.head, each.split) for fold in folds for each in fold.masks)
     masks = [
-        _joined_masks([each for fold in folds for each in fold.masks if each.head == head], split)
-        for head in areas
+        _joined_masks(
+            [each for fold in folds for each in fold.masks if (each.head, each.split) == area],
+            split + (CLEAR if area[1].endswith(CLEAR) else ""),
+        )
+        for area in areas
     ]
     return answers, masks
 
