@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from scopeline.backends.cuda_driver import CudaError
 from scopeline.backends.gpu_state import GpuProgress, GpuState
 from scopeline.backends.switching import EagerBackend, SwitchingBackend
-from scopeline.backends.tensorrt_build_child import Broken, Done, Told, Word
+from scopeline.backends.tensorrt_build_words import Broken, Done, Told, Word
 from scopeline.backends.tensorrt_plan_store import NoPlan, RefusedPlan
 from scopeline.errors import BackendError
 from scopeline.notices import Notices, Trouble

@@ -19,49 +19,13 @@ from typing import BinaryIO
 import msgspec
 
 from scopeline.backends.cuda_driver import open_cuda
-from scopeline.backends.tensorrt_forge import Forge, Report
+from scopeline.backends.tensorrt_build_words import Broken, BuildOrder, Done, Report, Told, Word
+from scopeline.backends.tensorrt_forge import Forge
 from scopeline.backends.tensorrt_library import open_tensorrt
 from scopeline.backends.tensorrt_plan_store import PlanStore
 from scopeline.backends.tensorrt_trial_frames import trial_frames
 from scopeline.bundle import load_bundle
 from scopeline.errors import ScopelineError
-from scopeline.parity import ParityVerdict
-
-
-class BuildOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What the child is told to make."""
-
-    bundle: str
-    device: int
-    cache: str
-    """Folder of the store."""
-    again: bool = False
-    frames: str = ""
-    """A .npy file of frames to judge the plan on, beside the simulated and the hostile ones."""
-
-
-class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
-    """The plan is in the store, with this verdict."""
-
-    verdict: ParityVerdict
-    build_s: float
-    verify_s: float
-    plan_bytes: int
-
-
-class Broken(msgspec.Struct, frozen=True, kw_only=True, tag="broken"):
-    """It could not be made."""
-
-    why: str
-
-
-class Told(msgspec.Struct, frozen=True, kw_only=True, tag="told"):
-    """A step of the forge."""
-
-    report: Report
-
-
-Word = Done | Broken | Told
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from typing import IO, cast
 
 import msgspec
 
-from scopeline.backends.tensorrt_build_child import Broken, BuildOrder, Word
+from scopeline.backends.tensorrt_build_words import Broken, BuildOrder, Told, Word
 
 _PROGRAM: Sequence[str] = (sys.executable, "-m", "scopeline.backends.tensorrt_build_child")
 
@@ -38,7 +38,7 @@ class BuildProcess:
             with suppress(msgspec.DecodeError):
                 word = msgspec.json.decode(line, type=Word)
                 yield word
-                if not hasattr(word, "report"):
+                if not isinstance(word, Told):
                     return
         code = self._child.wait()
         ended = f"signal {-code}" if code < 0 else f"exit code {code}"

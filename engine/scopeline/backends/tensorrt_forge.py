@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from scopeline.backends import open_backend
 from scopeline.backends.cuda_driver import Cuda, Gpu, choose_gpu
-from scopeline.backends.onnx_runtime import OnnxRuntimeBackend
+from scopeline.backends.tensorrt_build_words import Report
 from scopeline.backends.tensorrt_half_graph import HalfGraph, divide
 from scopeline.backends.tensorrt_library import BuildOrder, Built, TensorRt
 from scopeline.backends.tensorrt_plan_key import MOST_FRAMES, PlanKey, driver_version, plan_key
@@ -30,19 +31,6 @@ from scopeline.proof import Proof, heads_hash, keep_proof, processor_name, runti
 BATCHES: Final = (1, 2, MOST_FRAMES - 1, MOST_FRAMES)
 """Batch sizes at which a plan is judged: errors that only large or odd batches show have been reported
 (NVIDIA/TensorRT issue 1697)."""
-
-Step = Literal["waiting", "building", "verifying", "kept"]
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a forge has come."""
-
-    step: Step
-    share: float | None = None
-    """Of the step, where TensorRT tells (from 10 on)."""
-    expected_s: float | None = None
-    """Of the whole, by earlier builds on this machine."""
-    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +105,7 @@ class Forge:
         self._tell(Report(step="verifying"))
         start_ns = time.monotonic_ns()
         runner = PlanRunner(self._cuda, gpu, self._library.load(stored.plan), most=MOST_FRAMES)
-        reference = OnnxRuntimeBackend(bundle, threads=1, precision="fp32")
+        reference = open_backend("onnxruntime", bundle, threads=1, precision="fp32")
         try:
             check_outputs(bundle, runner.outputs)
             verdict = check_parity(
@@ -161,14 +149,6 @@ class Candidate:
 
     def close(self) -> None:
         """The runner is its owner's to close."""
-
-
-def describe(verdict: ParityVerdict) -> Sequence[tuple[str, str, str, str, str]]:
-    """Rows for a person: check, head, figure, bar, result."""
-    return [
-        (row.check, row.head, f"{row.figure:.5g}", f"{row.bar:g}", "ok" if row.passed else "FAILED")
-        for row in verdict.rows
-    ]
 
 
 def _manifest(

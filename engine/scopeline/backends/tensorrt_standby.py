@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scopeline.backends import open_backend
 from scopeline.backends.gpu_attendant import GpuAttendant
 from scopeline.backends.keep_warm import KeepWarm
-from scopeline.backends.onnx_runtime import OnnxRuntimeBackend
 from scopeline.backends.switching import SwitchingBackend
-from scopeline.backends.tensorrt_build_child import BuildOrder
 from scopeline.backends.tensorrt_build_process import BuildProcess
+from scopeline.backends.tensorrt_build_words import BuildOrder
 from scopeline.backends.tensorrt_runtime import TensorRtBackend, check_precision, plan_store
 from scopeline.bundle import Bundle
 from scopeline.config import BundleChoice, GpuRule
@@ -35,7 +35,7 @@ def stand_by(bundle: Bundle, choice: BundleChoice, rule: GpuRule, notices: Notic
     """
     check_precision(choice.precision)
     attendants: list[GpuAttendant] = []
-    cpu = OnnxRuntimeBackend(bundle, threads=choice.threads, precision="fp32")
+    cpu = open_backend("onnxruntime", bundle, threads=choice.threads, precision="fp32")
     switch = SwitchingBackend(cpu, lambda error: attendants[0].on_failure(error))
     order = BuildOrder(bundle=str(bundle.folder), device=rule.device, cache=str(plan_store(rule).folder))
     attendants.append(
@@ -59,7 +59,7 @@ def on_gpu(bundle: Bundle, choice: BundleChoice, rule: GpuRule, notices: Notices
     """
     gpu = TensorRtBackend(bundle, threads=1, precision=choice.precision, gpu=rule, most=most)
     try:
-        cpu = OnnxRuntimeBackend(bundle, threads=choice.threads, precision="fp32")
+        cpu = open_backend("onnxruntime", bundle, threads=choice.threads, precision="fp32")
     except BaseException:
         gpu.close()
         raise

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from scopeline.backends.tensorrt_build_child import Broken, Done, Told, Word
-from scopeline.backends.tensorrt_forge import Report, Step, describe
+from scopeline.backends.tensorrt_build_words import Broken, Done, Report, Step, Told, Word
 from scopeline.parity import ParityVerdict
 
 _WORDS: Final[dict[Step, str]] = {
@@ -73,8 +72,9 @@ def verdict_table(verdict: ParityVerdict) -> Table:
     )
     for column in ("check", "head", "figure", "bar", ""):
         table.add_column(column, justify="right" if column in ("figure", "bar") else "left")
-    for row in describe(verdict):
-        table.add_row(*row)
+    for row in verdict.rows:
+        passed = "ok" if row.passed else "FAILED"
+        table.add_row(row.check, row.head, f"{row.figure:.5g}", f"{row.bar:g}", passed)
     return table
 
 

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from scopeline.backends import BACKENDS, open_backend
-from scopeline.backends.tensorrt_build_child import Broken, BuildOrder
 from scopeline.backends.tensorrt_build_process import BuildProcess
+from scopeline.backends.tensorrt_build_words import Broken, BuildOrder
 from scopeline.backends.tensorrt_runtime import plan_store, refusal
 from scopeline.bundle import Bundle, Head, load_bundle
 from scopeline.commands.build_view import build_view, verdict_table
