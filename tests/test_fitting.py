@@ -20,6 +20,7 @@ from scopeline_training.fitting import FitResult, Watchers, fit_network, load_we
 from scopeline_training.learner import AnyNetwork, Identity
 from scopeline_training.material import colour_statistics, material_of
 from scopeline_training.network_plan import HeadPlan, NetworkPlan
+from scopeline_training.outliers import outlier
 from scopeline_training.picture_set import PictureSet, collate, listed_batches, shuffled_batches
 from scopeline_training.pictures import PicturePlan
 from scopeline_training.presets import PresetName
@@ -259,6 +260,20 @@ def test_what_is_drawn_follows_from_seed_and_epoch_and_not_from_the_workers(pain
     assert sorted(
         number for _, number in shuffled_batches(pictures, 4, epoch=lambda: 0, workers=0).sampler
     ) == [*range(12)]
+
+
+def test_outliers_are_shown_while_training_and_never_tested(painted: Painted) -> None:
+    heads = (COLOUR, QUALITY)
+    always = SpoilPlan(share=1.0, outliers=1.0)
+    shown = painted.pictures(training=True, heads=heads, spoil=always)[0, 3].pictures[0]
+    rng = np.random.default_rng((5, 1, 3))  # seed, epoch, number: as PictureSet draws
+    rng.random(2)  # is it spoilt, is it an outlier
+    severity = float(rng.uniform())
+    clean = painted.pictures(training=False)[-1, 3].pictures[0]
+    assert np.array_equal(shown, outlier(clean, rng, severity))
+    tested = painted.pictures(training=False, heads=heads, spoil=always)[-1, 15].pictures[0]
+    usual = painted.pictures(training=False, heads=heads, spoil=SpoilPlan(share=1.0))[-1, 15].pictures[0]
+    assert np.array_equal(tested, usual)
 
 
 def test_spoilt_copies_are_bad_and_nothing_else(painted: Painted) -> None:

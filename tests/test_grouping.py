@@ -16,8 +16,10 @@ pytest.importorskip("imagehash", reason="training needs scopeline[training]")
 from scopeline.errors import ConfigError
 from scopeline_training.catalogue import Catalogue, Sample
 from scopeline_training.data_sets import read_catalogue
+from scopeline_training.experiment import SplitPlan
 from scopeline_training.grouping import group_numbers
 from scopeline_training.layouts.plans import MaskPairs
+from scopeline_training.run_parts import parted
 from scopeline_training.splitting import Parts, crossing, folds, given_parts, three_way
 
 
@@ -158,3 +160,20 @@ def test_crossing_finds_a_planted_leak() -> None:
     parts = Parts(np.array([0, 1]), np.array([2]), np.array([3]))
     groups = np.array([7, 8, 9, 7])
     assert crossing(list(parts.named().values()), groups).tolist() == [7]
+
+
+def test_a_label_of_one_recording_can_be_trained_on_in_every_fold_and_tested_in_none(tmp_path: Path) -> None:
+    labels = ["ear"] * 8 + ["larynx"] * 8 + ["nose"] * 5
+    samples = tuple(Sample(tmp_path / f"{n}.png", {"organ": label}) for n, label in enumerate(labels))
+    catalogue = Catalogue(samples, {"organ": ("ear", "larynx", "nose")}, "organs", tmp_path)
+    groups = np.array([*range(16), *[16] * 5])
+    plan = SplitPlan(kind="folds", k=4, only_trained=("nose",))
+    fits = list(parted(catalogue, groups, plan, seed=1))
+    assert all(set(range(16, 21)) <= set(fit.parts.train.tolist()) for fit in fits)
+    assert sorted(n for fit in fits for n in fit.parts.test.tolist()) == list(range(16))
+    assert all(not crossing(list(fit.parts.named().values()), groups).size for fit in fits)
+    assert all("never tested" in fit.notes[0] for fit in fits)
+    with pytest.raises(ConfigError, match="got nostril"):
+        next(parted(catalogue, groups, SplitPlan(only_trained=("nostril",)), seed=1))
+    with pytest.raises(ConfigError, match="share a group"):
+        next(parted(catalogue, np.array([*range(16), *[15] * 5]), plan, seed=1))

@@ -209,6 +209,36 @@ def test_the_manifest_is_filtered_by_task_label_and_licence(data_dir: Path) -> N
     assert {s.group for s in whole.samples if s.labels["class"] == "0"} == {"recording of 0"}
 
 
+def test_the_manifest_names_recordings_by_a_pattern_and_renames_labels(tmp_path: Path) -> None:
+    fill(tmp_path, "p1_seq1_01.jpg", "p1_seq2_01.jpg", "ear.jpg")
+    labels = {"p1_seq1_01.jpg": "larynx", "p1_seq2_01.jpg": "larynx", "ear.jpg": "ear"}
+    lines = [f"{path},organ,{label},CC BY 4.0" for path, label in labels.items()]
+    (tmp_path / "manifest.csv").write_text("\n".join(["path,task,label,licence", *lines]), "utf-8")
+    plan = Manifest(
+        root=str(tmp_path),
+        task="organ",
+        head="organ",
+        rename={"larynx": "vocal-folds"},
+        recording=r"p\d+_seq\d+",
+    )
+    catalogue = read_catalogue(plan)
+    assert catalogue.counts("organ") == {"ear": 1, "vocal-folds": 2}
+    assert [sample.group for sample in catalogue.samples] == ["p1_seq1", "p1_seq2", None]
+    with pytest.raises(ConfigError, match="regular expression"):
+        read_catalogue(msgspec.structs.replace(plan, recording="("))
+
+
+def test_a_recipes_own_folder_is_not_taken_for_the_manifests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    fill(data, "a.jpg", "b.jpg")
+    (data / "manifest.csv").write_text("path,task,label,licence\na.jpg,x,0,\nb.jpg,x,1,\n", "utf-8")
+    (tmp_path / "recipes").mkdir()
+    monkeypatch.setenv("SCOPELINE_DATA", str(data))
+    assert len(read_catalogue(Manifest(task="x"), tmp_path / "recipes")) == 2
+
+
 @pytest.mark.parametrize(("name", "patients"), [("oct", 4), ("kvasir", 1)])
 def test_a_stand_in_is_made_once_says_it_is_synthetic_and_is_the_same_again(
     name: str, patients: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

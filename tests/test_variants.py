@@ -1,6 +1,7 @@
 """Variants: the eight versions of study S5 differ in what their numbers say and in nothing else."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ pytest.importorskip("torch", reason="training needs scopeline[training]")
 from scopeline.errors import ConfigError
 from scopeline.picture import picture_from_file, rgb_pixels
 from scopeline_training.catalogue import Catalogue, Sample
+from scopeline_training.run_record import lacking, split_rows
 from scopeline_training.splitting import Parts, three_way
 from scopeline_training.variants import VERSIONS, VariantPlan, Varied, balance, vary_parts, with_noise
 
@@ -125,3 +127,28 @@ def test_balancing_passes_over_a_label_whose_groups_all_lie_elsewhere(tmp_path: 
     wider = Catalogue(catalogue.samples, {"organ": ("ear", "larynx", "nose")}, "organs", tmp_path)
     even = balance(wider, "organ", seed=2)
     assert Counter(sample.labels["organ"] for sample in even.samples) == {"ear": 30, "nose": 30}
+
+
+def test_all_eight_versions_stand_though_one_label_is_a_single_recording(tmp_path: Path) -> None:
+    catalogue = organs(tmp_path, with_quality=True)
+    labels = catalogue.labels_of("organ")
+    labels[30:60] = 2
+    classes = {"organ": ("ear", "nose", "larynx")}
+    samples = tuple(
+        replace(sample, labels={"organ": classes["organ"][label]})
+        for sample, label in zip(catalogue.samples, labels, strict=True)
+    )
+    groups = np.where(labels == 1, 1000, np.arange(90))  # the nose is one patient
+    parts = three_way(labels, groups, seed=1)
+    rows = split_rows(parts.named(), labels, groups, classes["organ"])
+    assert lacking(rows) == "nose in val and test"
+    for plan in VERSIONS.values():
+        whole = Catalogue(samples, classes, "organs", tmp_path)
+        varied = vary_parts(whole, parts, plan, head="organ", crop="inscribed", seed=1)
+        counts = {part: each.catalogue.counts("organ") for part, each in varied.items()}
+        assert list(counts) == ["train", "val", "test"]
+        assert counts["val"]["nose"] == 0
+        assert counts["train"]["nose"] > 0
+        if plan.balanced:
+            assert len(set(counts["train"].values())) == 1
+            assert counts["val"]["ear"] == counts["val"]["larynx"]
