@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 _Out = Annotated[Path | None, typer.Option(help="Folder that gets a dated folder of results, bench/results.")]
 
 
+_Page = Annotated[Path | None, typer.Option(help="HTML file to write, one that needs nothing else.")]
+_Bundle = Annotated[str, typer.Option(help="Bundle folder, or the name of one that ships.")]
+
+
 def cost(
     frames: Annotated[int, typer.Option(help="Frames of the clip.", min=100)] = 1000,
     rounds: Annotated[int, typer.Option(help="How often each contender is run; they take turns.", min=1)] = 5,
@@ -42,7 +46,7 @@ def cost(
 
 def memory(
     frames: Annotated[int, typer.Option(help="Frames of the recording.", min=2000)] = 10_000,
-    bundle: Annotated[str, typer.Option(help="Bundle folder, or the name of one that ships.")] = "colon",
+    bundle: _Bundle = "colon",
     out: _Out = None,
 ) -> None:
     """Memory, threads and open files over one long run.
@@ -65,7 +69,7 @@ def sleeper(
         int, typer.Option(help="Live runs with and without the sleeper; they take turns.", min=1)
     ] = 3,
     messages: Annotated[int, typer.Option(help="Frames of the run that counts messages.", min=100)] = 10_000,
-    bundle: Annotated[str, typer.Option(help="Bundle folder, or the name of one that ships.")] = "colon",
+    bundle: _Bundle = "colon",
     out: _Out = None,
 ) -> None:
     """Whether a subscriber that sleeps slows the engine, costs others messages, or goes unnoticed.
@@ -82,7 +86,7 @@ def sleeper(
 def journal(
     kills: Annotated[int, typer.Option(help="Engines to kill.", min=1)] = 50,
     seed: Annotated[int, typer.Option(help="Decides the moments and the losses.")] = 1,
-    bundle: Annotated[str, typer.Option(help="Bundle folder, or the name of one that ships.")] = "colon",
+    bundle: _Bundle = "colon",
     out: _Out = None,
 ) -> None:
     """What is in the journal when an engine is killed with SIGKILL at a random moment, and what replay gives back.
@@ -123,6 +127,158 @@ def feeds(
 
     kinds = kinds_named(only)
     if not bench.main(kinds, seconds=seconds, size=_picture_size(size, fps), pipeline=pipeline, out=out):
+        raise typer.Exit(1)
+
+
+def live(
+    fps: Annotated[str, typer.Option(help="Pictures per second, one run each: 25,30,50,60.")] = "30",
+    source: Annotated[
+        str | None,
+        typer.Option(help="Anything that scopeline live takes; a bar-coded synthetic feed when left out."),
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="How long each run is measured, in seconds.", min=2)] = 60.0,
+    quick: Annotated[bool, typer.Option("--quick", help="20 s each.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="10,000 pictures each.")] = False,
+    paused_subscriber: Annotated[
+        bool, typer.Option("--paused-subscriber", help="A second subscriber is there and never reads.")
+    ] = False,
+    busy: Annotated[bool, typer.Option("--busy", help="A second process keeps a core busy.")] = False,
+    size: _Size = "1920x1080",
+    pipeline: _PipelineName = "colonoscopy",
+    page: _Page = None,
+    out: _Out = None,
+) -> None:
+    """Latency of the live engine, from the stamp at capture to the result received by another process.
+
+    p50 to p99.9 and maximum with their intervals, jitter, deadline misses, output rate, stages, queue depths, and every
+    frame accounted for. Exit code 1 when one is not, or a run left something open.
+    """
+    _need_extras()
+    from scopeline_bench import live as bench
+    from scopeline_bench.live_run import LivePlan
+
+    rates = [int(each) for each in fps.split(",")]
+    plans = [
+        LivePlan(
+            fps=rate,
+            seconds=bench.FULL_FRAMES / rate if full else bench.QUICK_S if quick else seconds,
+            pipeline=pipeline,
+            size_px=_size_px(size),
+            source=source,
+            company=(*(("paused",) if paused_subscriber else ()), *(("busy",) if busy else ())),
+        )
+        for rate in (rates if source is None else rates[:1])
+    ]
+    if not bench.main(plans, page=page, out=out):
+        raise typer.Exit(1)
+
+
+def meter(out: _Out = None) -> None:
+    """Whether the bench measures rightly: planted delays, losses and reorderings through a real engine.
+
+    Exit code 1 when a delay is more than 1 ms off, a frame is miscounted, or a feed's own pace shows in its latency.
+    """
+    _need_extras()
+    from scopeline_bench import meter as bench
+
+    if not bench.main(out=out):
+        raise typer.Exit(1)
+
+
+def file(
+    clip: Annotated[
+        Path | None, typer.Argument(help="A recording; a drawn one of 1080p when left out.")
+    ] = None,
+    frames: Annotated[int, typer.Option(help="Frames of the drawn clip.", min=100)] = 1000,
+    rounds: Annotated[int, typer.Option(help="How often each way is run; they take turns.", min=1)] = 3,
+    batches: Annotated[str, typer.Option(help="Frames per inference that are tried.")] = "1,2,4,8",
+    bundle: _Bundle = "colon",
+    page: _Page = None,
+    out: _Out = None,
+) -> None:
+    """Frames per second and processor seconds per 1000 frames of a recording, against the plain loop of the same run.
+
+    Batch sizes, where the processor time goes, and how many more frames a processor second gives in bulk than live.
+    Exit code 1 when that is less than 1.5 times as many.
+    """
+    _need_extras()
+    from scopeline_bench import file as bench
+
+    sizes = [int(each) for each in batches.split(",")]
+    if not bench.main(clip, bundle, frames=frames, rounds=rounds, batches=sizes, page=page, out=out):
+        raise typer.Exit(1)
+
+
+def compare(
+    rounds: Annotated[int, typer.Option(help="How often each is run; they take turns.", min=1)] = 3,
+    seconds: Annotated[
+        float, typer.Option(help="How long each live run is measured, in seconds.", min=2)
+    ] = 15.0,
+    fps: _Fps = 30,
+    frames: Annotated[int, typer.Option(help="Frames of the recording.", min=100)] = 600,
+    environments: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the peers' environments (python bench/peers/make.py FOLDER)."),
+    ] = None,
+    bundle: _Bundle = "colon",
+    out: _Out = None,
+) -> None:
+    """Scopeline beside what else one could use: same pictures, same network, same runtime options, taking turns.
+
+    Live: picture made to result received by another process. Recording: processor time. Peers that are not installed
+    are named. Exit code 1 when a target is missed: live p99 no worse than the newest-frame thread's and at most 0.7 of
+    Roboflow's, processor time at most 0.8 of the cheapest peer's.
+    """
+    _need_extras()
+    from scopeline_bench import compare as bench
+
+    plan = bench.ComparePlan(rounds=rounds, seconds=seconds, fps=fps, frames=frames)
+    if not bench.main(plan, bundle, environments, out=out):
+        raise typer.Exit(1)
+
+
+def bus(
+    seconds: Annotated[
+        float, typer.Option(help="How long the slow subscriber reads, in seconds.", min=3)
+    ] = 15.0,
+    picture: Annotated[Path | None, typer.Option(help="SVG file to write: age against time.")] = None,
+    environments: Annotated[
+        Path | None, typer.Option(help="Folder of the peers' environments, for imagezmq.")
+    ] = None,
+    out: _Out = None,
+) -> None:
+    """From publisher to subscriber: delay, throughput, and how old what is seen is by a subscriber 3x too slow.
+
+    Scopeline's sink and subscriber beside plain PUB/SUB and imagezmq. Exit code 1 when a message to a subscriber that
+    keeps up was lost, or the slow one that asks for the newest saw something older than half a second.
+    """
+    _need_extras()
+    from scopeline_bench import bus as bench
+
+    if not bench.main(seconds=seconds, picture=picture, environments=environments, out=out):
+        raise typer.Exit(1)
+
+
+def gate(
+    base: Annotated[
+        str, typer.Argument(help="A commit to compare the working tree with, or a file of --save.")
+    ],
+    rounds: Annotated[int, typer.Option(help="Passes over all stages, of either side in turn.", min=3)] = 7,
+    only: Annotated[str, typer.Option(help="Some stages, by a part of their names.")] = "",
+    plant: Annotated[
+        str | None,
+        typer.Option(help="STAGE=SHARE: slow one stage down by a share (0.2), to try the gate itself."),
+    ] = None,
+    save: Annotated[Path | None, typer.Option(help="File that gets the passes of the working tree.")] = None,
+) -> None:
+    """Fail when a stage has become slower than in BASE by more than the noise that this very run measures.
+
+    Exit code 1 then; the stages are those of bench/test_*.py.
+    """
+    _need_extras()
+    from scopeline_bench import gate as bench
+
+    if not bench.main(base, rounds=rounds, only=only, plant=plant, save=save):
         raise typer.Exit(1)
 
 
@@ -174,11 +330,15 @@ def soak(
 
 
 def _picture_size(size: str, fps: int) -> PictureSize:
-    from scopeline.sources.address import parse_size
     from scopeline_bench.watched_feed import PictureSize
 
-    width_px, height_px = parse_size(size)
-    return PictureSize(width_px, height_px, fps)
+    return PictureSize(*_size_px(size), fps)
+
+
+def _size_px(size: str) -> tuple[int, int]:
+    from scopeline.sources.address import parse_size
+
+    return parse_size(size)
 
 
 def fuzz(

@@ -20,14 +20,16 @@ from scopeline.subscriber import Subscriber
 from scopeline.wire import FrameMessage, Message, StatusMessage
 from scopeline_bench.stamps import Rows64, StampReader, read_stamps
 from scopeline_bench.tapped_engine import EngineReport, WatchOrder
-from scopeline_bench.transmission import Transmission
+from scopeline_bench.transmission import FeedAt
 
 _WEIGH_EVERY_NS = 1_000_000_000
 _FAREWELL_S = 20.0
-CAPTURED_COLUMNS = 4
-"""Frame, number, `captured_ns`, nanoseconds that the tap took."""
-HEARD_COLUMNS = 5
-"""Frame, `captured_ns`, `published_ns`, when it was received, whether it was judged."""
+CAPTURED_COLUMNS = 7
+"""Frame, number, `captured_ns`, nanoseconds that the tap took, items that waited at the engine's three hand-offs."""
+HEARD_COLUMNS = 8
+"""Frame, `captured_ns`, `published_ns`, when it was received, whether it was judged; then the ends of the stages
+prepare, infer and conclude in nanoseconds from capture."""
+STAGES = ("prepare", "infer", "conclude")
 
 
 class Weight(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +73,7 @@ class EngineProcess:
     """A context manager; leaves no process behind, not even after an error.
 
     Args:
-        transmission: What the engine shall watch.
+        feed: What the engine shall watch.
         pipeline: Pipeline file, or the name of one that ships.
         folder: For sockets, journal and stamps.
 
@@ -79,23 +81,22 @@ class EngineProcess:
         SourceError: on `finish`, when the engine did not end as it should; with what it said.
     """
 
-    def __init__(self, transmission: Transmission, pipeline: str, folder: Path) -> None:
+    def __init__(self, feed: FeedAt, pipeline: str, folder: Path) -> None:
         self.weights: list[Weight] = []
         self.changes: list[Change] = []
         self.reasons: dict[str, int] = {}
+        self.identity: dict[str, str] = {}
+        """What judged: each bundle's fingerprint, and the pipeline's name and hash."""
         self._heard = array("q")
         self._folder = folder
         self._captured = folder / "captured"
-        is_raw = transmission.kind == "raw"
+        self.address = f"ipc://{folder}/bus"
         order = WatchOrder(
-            address=transmission.address,
+            feed=feed,
             pipeline=pipeline,
-            publish=f"ipc://{folder}/bus",
+            publish=self.address,
             folder=str(folder),
             captured=str(self._captured),
-            size_px=(transmission.width_px, transmission.height_px) if is_raw else None,
-            rate_hz=float(transmission.fps) if is_raw else None,
-            pixel_format=transmission.pixel_format if is_raw else None,
         )
         words = [sys.executable, "-m", "scopeline_bench.tapped_engine", msgspec.json.encode(order).decode()]
         with (folder / "engine.log").open("wb") as log:
@@ -109,11 +110,16 @@ class EngineProcess:
         """The next message, noted with the moment it came; None when none came in time."""
         message = self._subscriber.take(timeout_s)
         now_ns = time.monotonic_ns()
+        if isinstance(message, StatusMessage):
+            self.identity = {**message.models, "pipeline": f"{message.pipeline} {message.config}"}
         if isinstance(message, FrameMessage):
             judged = int(message.reason is None)
             if message.reason is not None:
                 self.reasons[message.reason] = self.reasons.get(message.reason, 0) + 1
-            self._heard.extend((message.frame, message.captured_ns, message.published_ns, now_ns, judged))
+            stages = (round(message.stages_ms[name] * 1e6) for name in STAGES)
+            self._heard.extend(
+                (message.frame, message.captured_ns, message.published_ns, now_ns, judged, *stages)
+            )
         elif isinstance(message, StatusMessage) and message.event in ("signal", "incident", "trouble"):
             what = message.signal if message.event == "signal" else message.incident or ""
             self.changes.append(Change(received_ns=now_ns, event=message.event, what=what, text=message.text))

@@ -72,6 +72,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Frames whose number could not be read."""
     repeated: int
     """Frames with a number that had come before."""
+    reordered: int
+    """Frames with a lower number than one that had come before."""
     never_captured: int
     """Pictures that were made and never became a frame."""
     received: int
@@ -91,8 +93,8 @@ def journeys(made: Rows64, captured: Rows64, heard: Rows64) -> Journeys:
 
     Args:
         made: (N, 2) number, `made_ns`; from the sender.
-        captured: (N, 4) frame, number, `captured_ns`, ...; from the tap.
-        heard: (N, 5) frame, `captured_ns`, `published_ns`, received, ...; from the subscriber.
+        captured: (N, >= 4) frame, number, `captured_ns`, ...; from the tap.
+        heard: (N, >= 5) frame, `captured_ns`, `published_ns`, received, ...; from the subscriber.
     """
     frame, captured_ns, published_ns, received_ns = heard[:, :4].T
     number, is_captured = _looked_up(frame, captured)
@@ -102,9 +104,12 @@ def journeys(made: Rows64, captured: Rows64, heard: Rows64) -> Journeys:
 
 
 def _looked_up(keys: Column, rows: Rows64) -> tuple[Column, NDArray[np.bool_]]:
-    """By a row's first number, which grows, its second; and where there is one."""
+    """By a row's first number its second; and where there is one."""
     if not len(rows):
         return np.zeros(len(keys), np.int64), np.zeros(len(keys), bool)
+    rows = rows[
+        np.argsort(rows[:, 0], kind="stable")
+    ]  # pictures may come in another order than they were made
     places = np.minimum(np.searchsorted(rows[:, 0], keys), len(rows) - 1)
     return rows[places, 1], rows[places, 0] == keys
 
@@ -120,6 +125,7 @@ def account(made: Rows64, captured: Rows64, heard: Rows64) -> Account:
         captured=len(captured),
         unreadable=int((captured[:, 1] < 0).sum()),
         repeated=len(numbers) - len(np.unique(numbers)),
+        reordered=int((numbers[1:] < np.maximum.accumulate(numbers)[:-1]).sum()) if len(numbers) else 0,
         never_captured=len(np.setdiff1d(within, numbers)),
         received=len(heard),
         judged=int(heard[:, 4].sum()),

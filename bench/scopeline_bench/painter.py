@@ -30,6 +30,17 @@ from scopeline_bench.transmission import Transmission
 _PIPE_BYTES = 1 << 20
 
 
+class Plant(msgspec.Struct, frozen=True, kw_only=True):
+    """What is done to one picture, so that a meter can be checked against it."""
+
+    held_s: float = 0.0
+    """Between its making and its way into the transmitter."""
+    is_lost: bool = False
+    """It is made and never sent."""
+    ahead: int = 0
+    """It shows the number of the picture so many places later (or earlier)."""
+
+
 class PaintOrder(msgspec.Struct, frozen=True, kw_only=True):
     """What a painter is told to do."""
 
@@ -44,6 +55,11 @@ class PaintOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Number of the first picture."""
     log: str
     """File that gets what the transmitter complains of."""
+    plants: dict[int, Plant] = {}
+    """By place of the picture."""
+
+
+_AS_IT_IS = Plant()
 
 
 def main() -> None:
@@ -57,10 +73,14 @@ def main() -> None:
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         os.set_blocking(pipe, False)
         for place in _places(order.transmission.fps):
-            number = order.first + place
+            plant = order.plants.get(place, _AS_IT_IS)
+            number = order.first + place + plant.ahead
             content = loop.picture(number)
-            stamps.write(number, time.monotonic_ns())
-            if not _write(pipe, content):
+            made_ns = time.monotonic_ns()
+            stamps.write(number, made_ns)
+            if plant.held_s and not _waits_until(made_ns + round(plant.held_s * 1e9)):
+                return
+            if not plant.is_lost and not _write(pipe, content):
                 return
 
 

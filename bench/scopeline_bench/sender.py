@@ -9,12 +9,13 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from scopeline_bench.clip import cache_folder
-from scopeline_bench.painter import PaintOrder, loop_plan
+from scopeline_bench.painter import PaintOrder, Plant, loop_plan
 from scopeline_bench.scope_loop import draw_loop
 from scopeline_bench.stamps import Rows64, read_stamps
 from scopeline_bench.transmission import FeedKind, Transmission
@@ -30,10 +31,14 @@ class Sender:
     Args:
         transmission: What is sent.
         folder: For stamps and logs.
+        plants: What is done to which picture of each life.
     """
 
-    def __init__(self, transmission: Transmission, folder: Path) -> None:
+    def __init__(
+        self, transmission: Transmission, folder: Path, plants: Mapping[int, Plant] | None = None
+    ) -> None:
         self.transmission = transmission
+        self._plants = dict(plants or {})
         self.lives = 0
         self._folder = folder
         self._loop = draw_loop(loop_plan(transmission, PICTURES), cache_folder())
@@ -52,6 +57,7 @@ class Sender:
             made=str(self._folder / "made"),
             first=first,
             log=str(self._folder / "transmitter.log"),
+            plants=self._plants,
         )
         words = [sys.executable, "-m", "scopeline_bench.painter", msgspec.json.encode(order).decode()]
         # A session of its own: it is ended together with its transmitter.

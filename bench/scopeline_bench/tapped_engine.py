@@ -3,7 +3,7 @@
 The tap reads the number burnt into each captured picture and writes down which frame it became; the engine knows
 nothing of it. It ends when its standard input ends, and prints its report as one line of JSON.
 
-    python -m scopeline_bench.tapped_engine '{"address": "udp://127.0.0.1:5000", ...}'
+    python -m scopeline_bench.tapped_engine '{"feed": {"address": "udp://127.0.0.1:5000"}, ...}'
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -34,6 +34,7 @@ from scopeline.station import StationPlan, station
 from scopeline.wire import LedgerReport
 from scopeline_bench.scope_loop import Luma, number_in
 from scopeline_bench.stamps import StampWriter
+from scopeline_bench.transmission import FeedAt
 
 UNREADABLE = -1
 """Stands for a number that could not be read."""
@@ -43,16 +44,13 @@ _PATIENCE_S = 20.0
 class WatchOrder(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine is told to watch, and where to publish."""
 
-    address: str
+    feed: FeedAt
     pipeline: str
     publish: str
     folder: str
     """For the journal and the replay socket."""
     captured: str
-    """File of stamps: frame, number, `captured_ns`, nanoseconds that the tap took."""
-    size_px: tuple[int, int] | None = None
-    rate_hz: float | None = None
-    pixel_format: str | None = None
+    """File of stamps, see `Tap`."""
 
 
 class EngineReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,11 +87,13 @@ class Tap:
 
     Args:
         source: The other.
-        stamps: Gets frame, number, `captured_ns` and what this took.
+        stamps: Gets frame, number, `captured_ns`, what this took, and how many items waited at each hand-off.
     """
 
     def __init__(self, source: Source, stamps: StampWriter) -> None:
         self.name, self._source, self._stamps = source.name, source, stamps
+        self.waiting: Callable[[], Mapping[str, int]] = dict
+        """What tells of the engine's hand-offs; there is no engine before its source."""
 
     @property
     def damaged(self) -> Mapping[str, int]:
@@ -109,7 +109,11 @@ class Tap:
             number = number_in(luma(frame.picture))
             took_ns = time.monotonic_ns() - began_ns
             self._stamps.write(
-                frame.seq, UNREADABLE if number is None else number, frame.captured_ns, took_ns
+                frame.seq,
+                UNREADABLE if number is None else number,
+                frame.captured_ns,
+                took_ns,
+                *self.waiting().values(),
             )
             yield frame
 
@@ -136,7 +140,8 @@ def main() -> None:
 
 def _watch(order: WatchOrder, stamps: StampWriter, files_before: set[str]) -> EngineReport:
     notices, folder = Notices(), Path(order.folder)
-    options = FeedOptions(size_px=order.size_px, rate_hz=order.rate_hz, pixel_format=order.pixel_format)
+    feed = order.feed
+    options = FeedOptions(size_px=feed.size_px, rate_hz=feed.rate_hz, pixel_format=feed.pixel_format)
     plan = StationPlan(
         publish=order.publish,
         control=f"ipc://{folder}/control",
@@ -147,13 +152,14 @@ def _watch(order: WatchOrder, stamps: StampWriter, files_before: set[str]) -> En
     def publishing(sink: ZmqSink) -> None:
         sink.wait_for_subscriber(_PATIENCE_S)
 
-    with contextlib.closing(open_feed(parse_address(order.address, options), notices)) as source:
+    with contextlib.closing(open_feed(parse_address(feed.address, options), notices)) as source:
         tap = Tap(source, stamps)
         pipeline = load_pipeline(Path(order.pipeline))
         with (
             station(pipeline, tap, notices, plan, on_publishing=publishing) as (engine, _),
             _stops_with_standard_input(engine),
         ):
+            tap.waiting = lambda: engine.waiting
             ran = engine.run()
     spent = os.times()
     return EngineReport(

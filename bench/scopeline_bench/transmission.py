@@ -32,6 +32,15 @@ WHAT: Final[dict[FeedKind, str]] = {
 }
 
 
+class FeedAt(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine is told to watch, as a person would say it to `scopeline live`."""
+
+    address: str
+    size_px: tuple[int, int] | None = None
+    rate_hz: float | None = None
+    pixel_format: str | None = None
+
+
 class Transmission(msgspec.Struct, frozen=True, kw_only=True):
     """One feed: its kind, its size, and where it is sent."""
 
@@ -63,6 +72,18 @@ class Transmission(msgspec.Struct, frozen=True, kw_only=True):
             "rtmp": f"rtmp://{place}/live/scope",
             "http": f"http://{place}/scope.ts",
         }[self.kind]
+
+    @property
+    def feed(self) -> FeedAt:
+        """What the engine is told."""
+        if self.kind != "raw":
+            return FeedAt(address=self.address)
+        return FeedAt(
+            address=self.address,
+            size_px=(self.width_px, self.height_px),
+            rate_hz=float(self.fps),
+            pixel_format=self.pixel_format,
+        )
 
     @property
     def command(self) -> tuple[str, ...]:

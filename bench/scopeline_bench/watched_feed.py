@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 from scopeline.errors import SourceError
 from scopeline_bench.engine_process import EngineProcess
 from scopeline_bench.journeys import Journeys, journeys
+from scopeline_bench.painter import Plant
 from scopeline_bench.sender import Sender, transmission_of
 from scopeline_bench.transmission import FeedKind, what_is_missing
 
@@ -45,13 +46,16 @@ class WatchedFeed:
 
 
 @contextmanager
-def watched_feed(kind: FeedKind, size: PictureSize, pipeline: str) -> Iterator[WatchedFeed]:
+def watched_feed(
+    kind: FeedKind, size: PictureSize, pipeline: str, plants: Mapping[int, Plant] | None = None
+) -> Iterator[WatchedFeed]:
     """A feed that is sent and watched while the block goes on; every process is gone after it.
 
     Args:
         kind: How it is sent.
         size: Its pictures.
         pipeline: Pipeline file, or the name of one that ships.
+        plants: What the sender does to which picture.
 
     Raises:
         SourceError: this machine cannot send it, or no result came.
@@ -63,7 +67,10 @@ def watched_feed(kind: FeedKind, size: PictureSize, pipeline: str) -> Iterator[W
         transmission = transmission_of(
             kind, folder, width_px=size.width_px, height_px=size.height_px, fps=size.fps
         )
-        with Sender(transmission, folder) as sender, EngineProcess(transmission, pipeline, folder) as engine:
+        with (
+            Sender(transmission, folder, plants) as sender,
+            EngineProcess(transmission.feed, pipeline, folder) as engine,
+        ):
             sender.start()
             began_ns = engine.first_frame_ns(PATIENCE_S)
             if began_ns is None:
