@@ -10,8 +10,8 @@ def find_culprits(layers: Sequence[str], passes: Callable[[frozenset[str]], bool
 
     Halves are kept in turn while the other half is searched, with what was found so far kept as well (interference
     search of Zeller 1999, "Yesterday, my program worked. Today, it does not. Why?"). About 2 k log2(n / k) trials for k
-    culprits among n layers. The set is such that none of its members can be left out, as long as keeping more layers never
-    makes things worse; it need not be the smallest there is.
+    culprits among n layers. None of the members found can be left out, as long as keeping more layers never makes things
+    worse; the set need not be the smallest there is.
 
     Args:
         layers: Names, in the order of the network, so that neighbours are tried together.
@@ -32,7 +32,7 @@ def find_culprits(layers: Sequence[str], passes: Callable[[frozenset[str]], bool
 def _search(
     layers: list[str], kept: frozenset[str], passes: Callable[[frozenset[str]], bool]
 ) -> frozenset[str]:
-    """The members of `layers` that are needed beside `kept`; known to pass with all of both, and to fail with `kept`."""
+    """The members of `layers` that are needed beside `kept`. Known: it passes with both and fails with `kept` alone."""
     if len(layers) == 1:
         return frozenset(layers)
     first, second = layers[: len(layers) // 2], layers[len(layers) // 2 :]

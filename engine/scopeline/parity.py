@@ -217,9 +217,9 @@ class _Comparison:
 
     @property
     def p999(self) -> float:
-        """99.9th percentile of the differences, rounded up to 1e-5."""
+        """99.9th percentile of the differences, rounded up to 1e-5 and no more than the largest."""
         upto = np.cumsum(self.counts)
-        return float(np.searchsorted(upto, 0.999 * upto[-1])) / _BINS
+        return min(self.largest, float(np.searchsorted(upto, 0.999 * upto[-1])) / _BINS)
 
 
 def _answer(head: Head, logits: NDArray[np.float32]) -> NDArray[np.float32]:
