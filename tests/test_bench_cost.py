@@ -7,7 +7,6 @@ import pytest
 from scopeline_bench.clip import ClipPlan, clip
 from scopeline_bench.contenders import (
     Job,
-    Spent,
     bare_decode,
     bare_inference,
     bare_resize,
@@ -17,6 +16,7 @@ from scopeline_bench.contenders import (
 )
 from scopeline_bench.cost import Costs, cost_table, ratio_table
 from scopeline_bench.networks import float_twin, write_reference_bundle
+from scopeline_bench.spent import Spent
 
 _FRAMES = 60
 

@@ -2,32 +2,32 @@
 
     python bench/peers/make.py ENVIRONMENTS [NAME ...]
 
-Without names the light ones are made: `plain`, `supervision`, `vidgear`, `imagezmq`. `ultralytics` and `roboflow` bring
-torch and want gigabytes; name them. One that cannot be installed is named with pip's last words, and the others go on.
+The interpreter that runs this lends its numpy, OpenCV, ONNX Runtime, PyAV and ZeroMQ to all of them, so that they use
+the same; only a peer and what it alone needs is installed. Plain loops need nothing else and run in that interpreter.
+`roboflow` fixes versions of its own and gets them. Without names the light ones are made: `supervision`, `vidgear`,
+`imagezmq`. `ultralytics` and `roboflow` bring gigabytes; name them. One that cannot be installed is named with pip's
+last words, and the others go on.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from venv import EnvBuilder
 
-_CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
-_KIT = ("numpy", "opencv-python-headless", "onnxruntime", "av", "msgspec", "pyzmq")
-"""What every peer's script needs itself: to read bar codes, to infer, to publish."""
+_KIT = ("msgspec", "pyzmq", "av")
+"""What the scripts need beside what a peer that fixes its own versions brings."""
 
 PEERS: dict[str, tuple[str, ...]] = {
-    "plain": (),
     "supervision": ("supervision==0.31.2",),
-    "vidgear": ("vidgear==0.3.6", "requests", "tqdm", "colorlog", "cython"),
+    "vidgear": ("vidgear==0.3.6",),
     "imagezmq": ("imagezmq==1.2.0",),
-    "ultralytics": ("ultralytics==8.4.190", "torch==2.13.0", "torchvision"),
+    "ultralytics": ("ultralytics==8.4.190", "ultralytics-thop"),
     "roboflow": ("inference-cpu==1.8.3", "torch==2.13.0"),
 }
-LIGHT = ("plain", "supervision", "vidgear", "imagezmq")
-_OWN_VERSIONS = ("roboflow",)
-"""Peers that fix versions of the kit's packages themselves; ours would clash with theirs."""
+LIGHT = ("supervision", "vidgear", "imagezmq")
 
 
 def make(name: str, folder: Path) -> bool:
@@ -35,15 +35,23 @@ def make(name: str, folder: Path) -> bool:
     place = folder / name
     if not (place / "bin" / "python").is_file():
         EnvBuilder(with_pip=True).create(place)
-    kit = ("msgspec", "pyzmq", "av") if name in _OWN_VERSIONS else _KIT
-    pinned = () if name in _OWN_VERSIONS else ("-c", str(_CONSTRAINTS))
     words = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    done = subprocess.run([*words, *pinned, *kit, *PEERS[name]], capture_output=True, text=True, check=False)
+    if name == "roboflow":
+        words += [*_KIT, *PEERS[name]]
+    else:
+        lent = sysconfig.get_path("purelib")
+        _packages(place).joinpath("lent.pth").write_text(f"{lent}\n", encoding="utf-8")
+        words += ["--no-deps", *PEERS[name]]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         (place / "made").touch()
     says = "made" if done.returncode == 0 else f"FAILED: {done.stderr.strip().splitlines()[-1:]}"
     print(f"{name}: {says}", flush=True)
     return done.returncode == 0
+
+
+def _packages(place: Path) -> Path:
+    return Path(sysconfig.get_path("purelib", vars={"base": str(place)}))
 
 
 if __name__ == "__main__":

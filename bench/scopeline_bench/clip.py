@@ -18,6 +18,7 @@ import numpy as np
 from av.container import InputContainer, OutputContainer
 
 from scopeline.picture import picture_from_rgb
+from scopeline.simulation.barcode import burn
 from scopeline.simulation.procedure import simulate_procedure
 from scopeline.simulation.renderer import Renderer
 
@@ -37,11 +38,13 @@ class ClipPlan:
     screen: str = "hd-circle"
     loop: int = 240
     """Pictures that are really drawn and encoded; the rest repeats them."""
+    is_numbered: bool = False
+    """Each picture of the loop carries its number as a bar code."""
 
     @property
     def loop_name(self) -> str:
         size = f"{self.width_px}x{self.height_px}-{self.fps}fps-{self.mbit_s:g}mbit"
-        return f"v{_VERSION}-{size}-{self.screen}-{self.loop}.mp4"
+        return f"v{_VERSION}-{size}-{self.screen}-{self.loop}{'-numbered' if self.is_numbered else ''}.mp4"
 
     @property
     def name(self) -> str:
@@ -97,7 +100,10 @@ def _encode_loop(plan: ClipPlan, path: Path, progress: Callable[[int, int], None
         stream.width, stream.height, stream.pix_fmt = plan.width_px, plan.height_px, "yuv420p"
         stream.bit_rate = round(plan.mbit_s * 1e6)
         for index in range(plan.loop):
-            picture = picture_from_rgb(renderer.render(index, out=pixels))
+            shown = renderer.render(index, out=pixels)
+            if plan.is_numbered:
+                burn(shown, index)
+            picture = picture_from_rgb(shown)
             picture.pts, picture.time_base = index, Fraction(1, plan.fps)
             container.mux(stream.encode(picture))
             if progress is not None:

@@ -220,7 +220,6 @@ def compare(
         Path | None,
         typer.Option(help="Folder of the peers' environments (python bench/peers/make.py FOLDER)."),
     ] = None,
-    bundle: _Bundle = "colon",
     out: _Out = None,
 ) -> None:
     """Scopeline beside what else one could use: same pictures, same network, same runtime options, taking turns.
@@ -233,7 +232,7 @@ def compare(
     from scopeline_bench import compare as bench
 
     plan = bench.ComparePlan(rounds=rounds, seconds=seconds, fps=fps, frames=frames)
-    if not bench.main(plan, bundle, environments, out=out):
+    if not bench.main(plan, environments, out=out):
         raise typer.Exit(1)
 
 

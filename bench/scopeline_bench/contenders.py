@@ -6,7 +6,6 @@ only: imports, opening and the first inference are left out of all of them alike
 
 from __future__ import annotations
 
-import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -34,6 +33,7 @@ from scopeline.sinks.zeromq import ZmqSink
 from scopeline.sources.media import MediaSource
 from scopeline.wire import FrameMessage, Message
 from scopeline_bench.networks import Twin
+from scopeline_bench.spent import Meter, Spent
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,42 +46,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     decoder_threads: int = 1
     backend: str = "onnxruntime"
     precision: str = "fp32"
-
-
-class Spent(msgspec.Struct, frozen=True, kw_only=True):
-    """What some work took."""
-
-    frames: int
-    user_s: float
-    system_s: float
-    wall_s: float
-    switches: int
-    """How often a thread of the process gave up its core, or lost it."""
-    judged: int
-    """Frames that the network saw."""
-
-    @property
-    def cpu_s_per_1000(self) -> float:
-        """Processor seconds for 1000 frames, all threads."""
-        return (self.user_s + self.system_s) / self.frames * 1000
-
-
-class _Meter:
-    """Processor time of this process since it was made."""
-
-    def __init__(self) -> None:
-        self._start, self._start_ns = resource.getrusage(resource.RUSAGE_SELF), time.monotonic_ns()
-
-    def spent(self, frames: int, judged: int) -> Spent:
-        start, end = self._start, resource.getrusage(resource.RUSAGE_SELF)
-        return Spent(
-            frames=frames,
-            user_s=end.ru_utime - start.ru_utime,
-            system_s=end.ru_stime - start.ru_stime,
-            wall_s=(time.monotonic_ns() - self._start_ns) / 1e9,
-            switches=end.ru_nvcsw - start.ru_nvcsw + end.ru_nivcsw - start.ru_nivcsw,
-            judged=judged,
-        )
 
 
 def find_field(clip: str) -> FieldOfView:
@@ -120,7 +84,7 @@ def plain_loop(job: Job, twin: Twin) -> Spent:
     session.run(None, {name: np.zeros((1, 3, size[1], size[0]), np.float32)})
     x, y, width, height = job.box
     frames = 0
-    meter = _Meter()
+    meter = Meter()
     for picture in _decoded(job):
         rgb = picture.to_ndarray(format="rgb24")
         small = cv2.resize(rgb[y : y + height, x : x + width], size, interpolation=cv2.INTER_AREA)
@@ -134,7 +98,7 @@ def plain_loop(job: Job, twin: Twin) -> Spent:
 
 def bare_decode(job: Job) -> Spent:
     """Floor, first part: the decoder's own pictures, not looked at."""
-    meter = _Meter()
+    meter = Meter()
     frames = sum(1 for _ in _decoded(job))
     return meter.spent(frames, 0)
 
@@ -174,7 +138,7 @@ def bare_inference(job: Job, frames: int) -> Spent:
     pixels = np.random.default_rng(0).integers(0, 256, (1, bundle.input.height, bundle.input.width, 3))
     shown: NDArray[np.uint8] = pixels.astype(np.uint8)
     backend.infer(shown)
-    meter = _Meter()
+    meter = Meter()
     for _ in range(frames):
         backend.infer(shown)
     spent = meter.spent(frames, frames)
@@ -182,13 +146,18 @@ def bare_inference(job: Job, frames: int) -> Spent:
     return spent
 
 
-def scopeline(job: Job) -> Spent:
+def scopeline(job: Job, *, batch: int | None = None) -> Spent:
     """The engine as `scopeline batch` runs it, with a ZeroMQ socket that nobody listens to.
+
+    Args:
+        batch: Frames per inference; a pipeline's own when left out.
 
     Raises:
         BackendError: the runtime does not offer the precision here.
     """
     engine_pipeline = pipeline(job)
+    if batch is not None:
+        engine_pipeline = msgspec.structs.replace(engine_pipeline, batch=batch)
     reasons: Counter[str | None] = Counter()
 
     def hear(message: Message) -> None:
@@ -198,7 +167,7 @@ def scopeline(job: Job) -> Spent:
     source = MediaSource(job.clip, threads=job.decoder_threads)
     sinks: list[Callable[[], Sink]] = [lambda: ZmqSink("tcp://127.0.0.1:*")]
     engine = assemble(engine_pipeline, source, sinks, live=False, bulk=True, on_message=hear)
-    meter = _Meter()
+    meter = Meter()
     report = engine.run()
     unseen = sum(reasons[reason] for reason in ("no_field", "black", "white", "colour_bars", "frozen"))
     return meter.spent(report.ledger.published, report.ledger.published - unseen)

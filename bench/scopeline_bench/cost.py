@@ -15,7 +15,6 @@ from scopeline.errors import BackendError
 from scopeline_bench.clip import FULL_HD, cache_folder
 from scopeline_bench.contenders import (
     Job,
-    Spent,
     bare_decode,
     bare_inference,
     bare_resize,
@@ -27,6 +26,7 @@ from scopeline_bench.machine import Machine, load, this_machine
 from scopeline_bench.networks import float_twin
 from scopeline_bench.own_process import measured
 from scopeline_bench.report import Rows, Spread, describe, publish, spread
+from scopeline_bench.spent import Spent
 from scopeline_bench.stage import bundle_folder, drawn_clip, progress_bar
 
 AGAINST_PLAIN, AGAINST_FLOOR = 0.80, 1.10

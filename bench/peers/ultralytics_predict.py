@@ -1,0 +1,20 @@
+"""Peer: ultralytics' own stream of predictions, with its own preparation of pictures. Recordings only."""
+
+from __future__ import annotations
+
+from kit import Judge, told, work
+from ultralytics import YOLO
+
+from scopeline.simulation.barcode import read
+
+order = told()
+judge = Judge(order)
+
+
+def pictures() -> None:
+    model = YOLO(order.floats, task="classify")
+    for result in model.predict(source=order.source, stream=True, imgsz=128, verbose=False, device="cpu"):
+        judge.say(read(result.orig_img), result.probs.data.tolist())
+
+
+work(order, judge, pictures)
