@@ -65,13 +65,13 @@ def calibrate_precision(
     from scopeline_calibration import gate, precision_report
 
     console = Console()
-    chosen = _bundle(bundle)
+    chosen = named_bundle(bundle)
     if network is not None and backend != "onnxruntime":
         raise ConfigError(
             f"--network is judged in onnxruntime, got --backend {backend}; leave out one of them"
         )
     build = gate.Build(backend, precision, network or _network_of(chosen, backend, precision))
-    with _progress(console) as progress:
+    with progress_bars(console) as progress:
         judge = _gate(chosen, data, clips or [], frames, progress)
         proof = judge.check(build, batches=_sizes(batches))
         blamed = None
@@ -118,8 +118,8 @@ def calibrate_int8(
     from scopeline_calibration import gate, int8, precision_report
 
     console = Console()
-    chosen = _bundle(bundle)
-    with _progress(console) as progress:
+    chosen = named_bundle(bundle)
+    with progress_bars(console) as progress:
         real = _real(chosen, data, clips or [], frames + fitted_on, progress)
         judge, quantiser = int8.part(chosen, real, fitted_on)
         task = progress.add_task("INT8, trials", total=None)
@@ -137,7 +137,7 @@ def calibrate_int8(
     _conclude(console, chosen, build, proof, found.told, out, is_kept=True)
 
 
-def _bundle(named: Path) -> Bundle:
+def named_bundle(named: Path) -> Bundle:
     shipped = shipped_pipelines() / "bundles" / named
     return load_bundle(named if named.is_dir() or not shipped.is_dir() else shipped)
 
@@ -208,7 +208,7 @@ def _conclude(
         raise typer.Exit(1)
 
 
-def _progress(console: Console) -> Progress:
+def progress_bars(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         console=console, transient=True,

@@ -62,10 +62,11 @@ def write_report(proof: Proof, out: Path, *, blamed: str | None) -> tuple[Path, 
 
 def draw_verdict(verdict: ParityVerdict) -> Any:
     """Differences on a logarithmic axis, disagreements beside them; a tick marks each bar."""
-    plot = new_plot(9.0, 1.4 + 0.24 * len(verdict.rows))
+    plot = new_plot(9.0, 1.4 + 0.16 * len(verdict.rows))
     said = "passed" if verdict.passed else "refused"
     plot.suptitle(
-        f"{verdict.bundle}: {verdict.candidate} against {verdict.reference}, {verdict.frames} frames: {said}",
+        f"{verdict.bundle}: {verdict.candidate} against {verdict.reference}, "
+        f"{verdict.frames} frames: {said} (ticks are the bars)",
         x=0.01, ha="left", fontsize=10, fontweight="bold", color=INK,
     )  # fmt: skip
     left, right = plot.subplots(1, 2)

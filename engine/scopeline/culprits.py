@@ -10,7 +10,7 @@ def find_culprits(layers: Sequence[str], passes: Callable[[frozenset[str]], bool
 
     Halves are kept in turn while the other half is searched, with what was found so far kept as well (interference
     search of Zeller 1999, "Yesterday, my program worked. Today, it does not. Why?"). About 2 k log2(n / k) trials for k
-    culprits among n layers. None of the members found can be left out, as long as keeping more layers never makes things
+    culprits among n layers. None of those found can be left out, as long as keeping more layers never makes things
     worse; the set need not be the smallest there is.
 
     Args:

@@ -1,0 +1,131 @@
+"""Reliability: do probabilities mean what they say. Figures with intervals from resampling groups, not pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Said = NDArray[np.float64]
+"""(N, K) probabilities."""
+Truth = NDArray[np.int64]
+"""(N,) labels."""
+Measure = Callable[[Said, Truth], float]
+
+RESAMPLES = 400
+FEWEST_PER_BIN = 20
+MOST_BINS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Pictures of like confidence."""
+
+    confidence: float
+    right: float
+    count: int
+
+
+def bin_count(pictures: int) -> int:
+    """Bins of equal mass for so many pictures: at most 15, with at least 20 pictures each where there are 40."""
+    return max(2, min(MOST_BINS, pictures // FEWEST_PER_BIN))
+
+
+def reliability_bins(said: Said, truth: Truth, bins: int | None = None) -> list[Bin]:
+    """Pictures in bins of equal mass by the highest probability, from the least to the most confident."""
+    confidence, right = said.max(axis=1), said.argmax(axis=1) == truth
+    order = np.argsort(confidence, kind="stable")
+    parts = np.array_split(order, bins or bin_count(len(truth)))
+    return [
+        Bin(float(confidence[part].mean()), float(right[part].mean()), len(part))
+        for part in parts
+        if len(part)
+    ]
+
+
+def calibration_error(said: Said, truth: Truth, bins: int | None = None) -> float:
+    """Expected calibration error, 0..1: the mean distance of confidence and accuracy over bins of equal mass.
+
+    Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning"; equal mass after Nixon et al.
+    2019, "Measuring calibration in deep learning". A perfect forecaster scores more than 0, the more so the fewer
+    pictures lie in a bin.
+    """
+    found = reliability_bins(said, truth, bins)
+    return sum(each.count * abs(each.confidence - each.right) for each in found) / len(truth)
+
+
+def brier_score(said: Said, truth: Truth) -> float:
+    """Mean squared distance from the truth over all labels, 0..2 (Brier 1950)."""
+    wanted = np.zeros_like(said)
+    wanted[np.arange(len(truth)), truth] = 1.0
+    return float(((said - wanted) ** 2).sum(axis=1).mean())
+
+
+def log_loss(said: Said, truth: Truth) -> float:
+    """Mean negative logarithm of the probability of the truth, nats."""
+    return float(-np.log(np.maximum(said[np.arange(len(truth)), truth], 1e-12)).mean())
+
+
+def accuracy(said: Said, truth: Truth) -> float:
+    return float((said.argmax(axis=1) == truth).mean())
+
+
+def balanced_accuracy(said: Said, truth: Truth) -> float:
+    """Mean recall of the labels that occur."""
+    right = said.argmax(axis=1) == truth
+    return float(np.mean([right[truth == label].mean() for label in np.unique(truth)]))
+
+
+def with_interval(
+    measure: Measure, said: Said, truth: Truth, groups: NDArray[np.int64], *, seed: int = 0
+) -> Figure:
+    """The measure and the middle 95 % of it over resampled groups (cluster bootstrap)."""
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    rng = np.random.default_rng(seed)
+    values = []
+    for _ in range(RESAMPLES):
+        rows = np.concatenate([members[number] for number in rng.integers(0, len(members), len(members))])
+        values.append(measure(said[rows], truth[rows]))
+    low, high = np.quantile(values, [0.025, 0.975])
+    return Figure(measure(said, truth), float(low), float(high))
+
+
+def grouped_folds(
+    truth: Truth, groups: NDArray[np.int64], folds: int, seed: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """(fit, test) numbers per fold: no group on both sides, labels spread as evenly as groups allow.
+
+    Groups go, in chance order of each label, to the fold that has the fewest pictures of that label.
+    """
+    rng = np.random.default_rng(seed)
+    names, place = np.unique(groups, return_inverse=True)
+    labels = int(truth.max()) + 1
+    held = np.zeros((folds, labels))
+    fold_of = np.zeros(len(names), np.int64)
+    counts = np.zeros((len(names), labels))
+    np.add.at(counts, (place, truth), 1.0)
+    for group in sorted(rng.permutation(len(names)).tolist(), key=lambda each: -counts[each].sum()):
+        label = int(counts[group].argmax())
+        fold = int(np.lexsort((held.sum(axis=1), held[:, label]))[0])
+        fold_of[group] = fold
+        held[fold] += counts[group]
+    of_picture = fold_of[place]
+    return [
+        (np.flatnonzero(of_picture != fold), np.flatnonzero(of_picture == fold))
+        for fold in range(folds)
+        if (of_picture == fold).any()
+    ]

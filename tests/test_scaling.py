@@ -1,0 +1,148 @@
+"""Planted truth: labels are drawn from known probabilities, so temperature, bias and errors are known beforehand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.special import log_softmax, softmax
+
+from fakes import MES, ORGAN, QUALITY
+from scopeline_calibration.head_calibration import calibrate_head
+from scopeline_calibration.reliability import (
+    bin_count,
+    brier_score,
+    calibration_error,
+    grouped_folds,
+    log_loss,
+    with_interval,
+)
+from scopeline_calibration.scaling import fit_scaling
+
+Planted = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+def _planted(count: int, temperature: float, bias: NDArray[np.float64], seed: int = 0) -> Planted:
+    """Logits of a network that is overconfident by a temperature, and labels drawn from what it should have said."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2.0, (count, len(bias)))
+    said = softmax(logits + bias, axis=1)
+    truth = (said.cumsum(axis=1) < rng.uniform(size=(count, 1))).sum(axis=1)
+    return (temperature * logits).astype(np.float32), truth.astype(np.int64)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_a_planted_temperature_is_recovered(temperature: float) -> None:
+    logits, truth = _planted(4000, temperature, np.zeros(3))
+    assert fit_scaling(logits.astype(np.float64), truth).temperature == pytest.approx(temperature, rel=0.08)
+
+
+def test_a_planted_bias_is_recovered_up_to_a_constant() -> None:
+    bias = np.array([1.0, 0.0, -0.5, 0.2])
+    logits, truth = _planted(8000, 2.0, bias)
+    found = fit_scaling(logits.astype(np.float64), truth)
+    assert found.temperature == pytest.approx(2.0, rel=0.08)
+    assert np.array(found.bias) - np.mean(found.bias) == pytest.approx(bias - bias.mean(), abs=0.12)
+
+
+def test_the_fit_is_the_optimum_that_a_search_finds() -> None:
+    logits, truth = _planted(300, 1.7, np.zeros(4), seed=3)
+    wide = logits.astype(np.float64)
+    found = fit_scaling(wide, truth)
+    grid = np.linspace(0.5, 4, 3501)
+    losses = [-log_softmax(wide / t, axis=1)[np.arange(300), truth].mean() for t in grid]
+    assert found.bias == ()
+    assert found.temperature == pytest.approx(grid[int(np.argmin(losses))], abs=2e-3)
+
+
+def test_a_head_that_is_never_wrong_is_not_believed_beyond_a_bound() -> None:
+    truth = np.arange(60) % 2
+    assert fit_scaling(np.eye(2)[truth] * 3.0, truth).temperature == pytest.approx(0.25)
+
+
+def test_calibration_error_is_that_of_the_definition() -> None:
+    rng = np.random.default_rng(1)
+    said = rng.dirichlet(np.ones(3), 130)
+    truth = rng.integers(0, 3, 130)
+    confidence, right = said.max(axis=1), said.argmax(axis=1) == truth
+    wanted = 0.0
+    ranked = sorted(range(130), key=lambda each: confidence[each])
+    for part in range(5):  # 130 pictures in five bins of 26
+        rows = ranked[26 * part : 26 * (part + 1)]
+        wanted += 26 / 130 * abs(sum(confidence[rows]) / 26 - sum(right[rows]) / 26)
+    assert calibration_error(said, truth, bins=5) == pytest.approx(wanted)
+
+
+def test_brier_and_log_loss_are_those_of_the_definition() -> None:
+    said, truth = np.array([[0.7, 0.3], [0.2, 0.8]]), np.array([0, 0])
+    assert brier_score(said, truth) == pytest.approx((0.3**2 + 0.3**2 + 0.8**2 + 0.8**2) / 2)
+    assert log_loss(said, truth) == pytest.approx(-(np.log(0.7) + np.log(0.2)) / 2)
+
+
+@pytest.mark.parametrize(("pictures", "bins"), [(10, 2), (64, 3), (200, 10), (5000, 15)])
+def test_bins_are_as_many_as_the_pictures_allow(pictures: int, bins: int) -> None:
+    assert bin_count(pictures) == bins
+
+
+def test_twenty_copies_of_a_picture_are_no_twenty_witnesses() -> None:
+    rng = np.random.default_rng(2)
+    said, truth = rng.dirichlet(np.ones(2), 40), rng.integers(0, 2, 40)
+    alone = with_interval(brier_score, said, truth, np.arange(40))
+    copies = np.repeat(np.arange(40), 20)
+    together = with_interval(brier_score, said[copies], truth[copies], copies)
+    believed = with_interval(brier_score, said[copies], truth[copies], np.arange(800))
+    assert together.high - together.low == pytest.approx(alone.high - alone.low, rel=0.15)
+    assert believed.high - believed.low < 0.5 * (alone.high - alone.low)
+
+
+def test_no_group_lies_on_both_sides_and_labels_are_spread() -> None:
+    rng = np.random.default_rng(4)
+    groups = rng.integers(0, 60, 300)
+    truth = (groups % 3).astype(np.int64)
+    folds = grouped_folds(truth, groups, 5, 0)
+    assert sorted(np.concatenate([test for _, test in folds]).tolist()) == list(range(300))
+    for fit, test in folds:
+        assert not set(groups[fit]) & set(groups[test])
+        assert set(truth[test]) == {0, 1, 2}
+
+
+def test_an_overconfident_head_is_calibrated_on_groups_that_were_not_fitted_on() -> None:
+    logits, truth = _planted(1500, 3.0, np.zeros(3))
+    found = calibrate_head(ORGAN, logits, truth, np.arange(1500) // 3)
+    assert found.outcome == "calibrated"
+    assert found.measured_before is not None
+    assert found.measured_after is not None
+    assert found.measured_before.error.value > 0.1
+    assert found.measured_after.error.value <= 0.05
+    assert found.after.temperature == pytest.approx(3.0, rel=0.1)
+
+
+def test_shuffled_labels_make_a_head_uninformative_and_not_calibrated() -> None:
+    logits, truth = _planted(1500, 3.0, np.zeros(3))
+    shuffled = np.random.default_rng(0).permutation(truth)
+    found = calibrate_head(ORGAN, logits, shuffled, np.arange(1500))
+    assert found.outcome == "uninformative"
+    assert found.measured_after is not None
+    assert found.measured_after.error.value < 0.05  # flattened, it would have looked calibrated
+
+
+def test_a_head_that_is_calibrated_already_keeps_what_it_has() -> None:
+    logits, truth = _planted(2000, 1.0, np.zeros(2), seed=5)
+    found = calibrate_head(QUALITY, logits, truth, np.arange(2000))
+    assert found.outcome in ("kept: no better", "calibrated")
+    if found.outcome == "calibrated":
+        assert found.after.temperature == pytest.approx(1.0, abs=0.1)
+
+
+def test_few_pictures_are_too_few_to_say_anything() -> None:
+    logits, truth = _planted(30, 2.0, np.zeros(4))
+    assert calibrate_head(MES, logits, truth, np.arange(30)).outcome == "too few pictures"
+
+
+def test_grades_are_in_order_and_each_step_has_its_own_error() -> None:
+    logits, truth = _planted(800, 2.0, np.zeros(4), seed=6)
+    found = calibrate_head(MES, logits, truth, np.arange(800), quality=np.linspace(0, 1, 800))
+    assert found.disordered == 0
+    assert [each.label for each in found.cumulative] == ["1", "2", "3"]
+    assert all(each.error < 0.06 for each in found.cumulative)
+    assert [each.pictures for each in found.strata] == [400, 320, 80]
