@@ -100,6 +100,8 @@ class ChunkRun:
             closing(self._source),
             Crew(on_failure=self._abandon) as crew,
         ):
+            for companion in self._parts.companions:
+                crew.start(companion.name, companion.work)
             crew.start("infer", self._infer)
             crew.start("prepare", self._prepare)
             crew.start("capture", self._capture)
@@ -127,7 +129,12 @@ class ChunkRun:
         )
         return head, self._writer, end
 
+    def _dismiss(self) -> None:
+        for companion in self._parts.companions:
+            companion.stop()
+
     def _abandon(self) -> None:
+        self._dismiss()
         self._live.close(discard=True)
         self._ready.close(discard=True)
         self._source.close()
@@ -175,6 +182,12 @@ class ChunkRun:
         return f"sha256:{hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]}"
 
     def _infer(self) -> None:
+        try:
+            self._judge()
+        finally:
+            self._dismiss()
+
+    def _judge(self) -> None:
         for one in self._ready:
             batch = [one, *self._ready.take_more(self._batch - 1)]
             predictions = self._parts.judge.judge(batch)

@@ -20,6 +20,7 @@ from scopeline.archive.task import (
     ChunkTask,
     Cut,
     Ended,
+    Far,
     JoinTask,
     RecordingTask,
     Setup,
@@ -53,13 +54,13 @@ class Control:
     """How whoever runs a task hears of it and stops it.
 
     Args:
-        hear: Called now and then with stream seconds done, their total where it is known, and frames done.
+        hear: Called now and then with how far the task is.
         decoded: Called when no picture is left to decode.
     """
 
     def __init__(
         self,
-        hear: Callable[[float, float | None, int], None] = lambda done_s, of_s, frames: None,
+        hear: Callable[[Far], None] = lambda far: None,
         decoded: Callable[[], None] = lambda: None,
     ) -> None:
         self.hear, self.decoded = hear, decoded
@@ -84,6 +85,8 @@ class Control:
 
 def perform(task: Task, control: Control) -> Answer:
     """The answer to a task. A recording's failure is an answer too; nothing but a defect of this function is raised."""
+    if control.stopped.is_set():
+        return Stopped()
     try:
         _check_code(task.job)
         if isinstance(task, ChunkTask):
@@ -125,7 +128,7 @@ def _recording(task: RecordingTask, control: Control) -> Answer:
 
     def hear(message: Message) -> None:
         if isinstance(message, FrameMessage) and message.frame % _EVERY == 0:
-            control.hear(message.time_s, length_s[0], message.frame)
+            control.hear(Far(message.time_s, length_s[0], message.frame))
 
     def begin(job: Job, duration_s: float | None) -> None:
         length_s[0] = duration_s
@@ -187,7 +190,11 @@ def _chunk(task: ChunkTask, control: Control) -> Answer:
             timeline=plan.timeline_before(first) if first else timeline,
             batch=setup.pipeline.batch,
             rle=setup.pipeline.publish.mask_rle,
-            hear=lambda frames, time_s: control.hear(frames / (end - first) * length_s, length_s, frames),
+            hear=lambda frames, time_s: control.hear(
+                Far(
+                    frames / (end - first) * length_s, length_s, frames, (end - first) / len(plan.scan.stamps)
+                )
+            ),
             decoded=control.decoded,
         )
     except BaseException:
@@ -221,17 +228,14 @@ def _join(task: JoinTask, control: Control) -> Answer:
 
     def hear(frames: int, time_s: float) -> None:
         if frames % _EVERY == 0:
-            control.hear(time_s, recording.duration_s, frames)
+            control.hear(Far(time_s, recording.duration_s, frames, 0.0))
 
     def sink() -> FolderSink:
         return FolderSink(job.partial, recording=recording, tally=tally)
 
     ledger = join(chunks, parts, sink, stopped=control.stopped, hear=hear)
     control.decoded()
-    outcome = complete(job, task.setup.pipeline, recording, tally, ledger)
-    for left in job.partial.glob(f"{CHUNK}*"):
-        left.unlink()
-    return Ended(outcome)
+    return Ended(complete(job, task.setup.pipeline, recording, tally, ledger))
 
 
 def _with_marks(job: Job, setup: Setup) -> Parts:

@@ -5,7 +5,7 @@ All of them lie on the same disk, share or cluster file system as the results; b
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -118,14 +118,33 @@ Answer = Ended | Cut | ChunkDone | Uncuttable | Stopped
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Far:
     """How far a task is."""
+
+    done_s: float
+    """Stream seconds done of what the task works on."""
+    of_s: float | None
+    frames: int
+    share: float = 1.0
+    """Of the recording, what the task stands for, 0..1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A worker's word on how far its task is."""
 
     ticket: int
     worker: str
     what: Literal["recording", "chunk", "join"]
-    done_s: float
-    """Stream seconds done of the task's own span."""
-    of_s: float | None
-    frames: int
-    file: str = field(default="")
+    place: str
+    """Of the recording, see `Job`."""
+    chunk: int | None
+    far: Far
+
+
+def progress_of(task: Task, ticket: int, worker: str, far: Far) -> Progress:
+    """A word on how far a task is."""
+    place = task.job.place
+    if isinstance(task, ChunkTask):
+        return Progress(ticket, worker, "chunk", place, task.index, far)
+    return Progress(ticket, worker, "join" if isinstance(task, JoinTask) else "recording", place, None, far)
