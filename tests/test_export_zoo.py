@@ -16,7 +16,7 @@ from scopeline.bundle import Description, Head, Input, Training
 from scopeline.bundle import Network as NetworkFile
 from scopeline.crop import CropKind
 from scopeline_training.bundle_writer import save_described
-from scopeline_training.export import OPSET, PARITY, export_onnx, parity
+from scopeline_training.export import OPSET, PARITY, beyond_rounding, export_onnx, parity
 from scopeline_training.network_plan import HeadPlan, NetworkPlan
 from scopeline_training.zoo import build, build_dual
 
@@ -99,6 +99,16 @@ def test_a_dual_network_leaves_with_two_inputs(tmp_path: Path) -> None:
     with torch.inference_mode():
         wanted = network(torch.from_numpy(colon), torch.from_numpy(rectum))["fused"].numpy()
     np.testing.assert_allclose(fused, wanted, atol=PARITY)
+
+
+def test_parity_grants_float32_its_rounding_and_nothing_more() -> None:
+    usual = np.array([[3.0, -8.0]], np.float32)
+    assert beyond_rounding(usual, usual + np.float32(2e-4)) > PARITY
+    assert beyond_rounding(usual, usual + np.float32(5e-5)) < PARITY
+    exploded = np.array([[-3884.106, 32570.4]], np.float32)  # a network of twelve batches, on noise
+    assert beyond_rounding(exploded, np.nextafter(exploded, np.float32(np.inf))) < PARITY
+    assert beyond_rounding(exploded, exploded * np.float32(1.00001)) > PARITY
+    assert beyond_rounding(usual, np.full_like(usual, np.nan)) == np.inf
 
 
 def test_a_picture_without_contrast_leaves_finite(tmp_path: Path) -> None:

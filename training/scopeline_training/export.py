@@ -19,7 +19,14 @@ from torch import Tensor, nn
 
 OPSET = 17
 PARITY = 1e-4
-"""Largest difference between torch and ONNX Runtime, of any logit of a label, of any probability of a mask's pixel."""
+"""Largest difference between torch and ONNX Runtime, of any logit of a label, of any probability of a mask's pixel,
+beyond `ROUNDING` of the largest logit."""
+ROUNDING = 1e-6
+"""Share of the largest logit that float32 may cost, about eight of its steps; of logits up to 10, as trained networks
+have them, a tenth of `PARITY`. After a few batches batch norms lag far behind the weights and the network explodes: a
+trial of Inception v3 (12 batches) gave logits of 33,000 on noise, as each block from Mixed_6b on made activations
+about three times as large. No layer was at fault, the relative error was 2e-6 all along: torch differed from the same
+network in float64 by 0.005, ONNX Runtime by 0.004."""
 PIXELS = ("pixels",)
 """Names of the inputs of a network that sees one picture."""
 
@@ -61,7 +68,8 @@ def parity(
 ) -> float:
     """Largest difference of any answer between torch and ONNX Runtime, over batches of 1, 3 and 8 of noise.
 
-    Of a mask the probabilities are compared: its logits have no bound, and far from 0 they mean nothing.
+    Of a mask the probabilities are compared: its logits have no bound, and far from 0 they mean nothing. Of labels what
+    counts is the difference beyond `ROUNDING`.
     """
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     worst = 0.0
@@ -72,8 +80,21 @@ def parity(
         feed = {name: each.numpy() for name, each in zip(inputs, pictures, strict=True)}
         found = session.run(list(wanted), feed)
         for name, answer in zip(wanted, found, strict=True):
-            worst = max(worst, float(np.abs(_comparable(wanted[name].numpy()) - _comparable(answer)).max()))
+            worst = max(worst, beyond_rounding(wanted[name].numpy(), answer))
     return worst
+
+
+def beyond_rounding(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """Largest difference of two runtimes' answers, less `ROUNDING` of the largest logit.
+
+    Args:
+        wanted: (N, K) logits, or (N, 1, H, W) of a mask, which are compared as probabilities.
+        found: Of the same shape.
+    """
+    one, other = _comparable(wanted), _comparable(found)
+    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+        return float("inf")
+    return max(0.0, float(np.abs(one - other).max() - ROUNDING * np.abs(one).max()))
 
 
 def _pictures(batch: int, size: int | tuple[int, int], inputs: Sequence[str]) -> tuple[Tensor, ...]:
