@@ -172,7 +172,7 @@ def _notes(runs: Sequence[BusRun], seconds: float, version: str | None, machine:
     ordered = next(run for run in runs if run.kind == "ordered")
     return [
         f"{seconds:g} s, publisher and subscriber in processes of their own, Unix sockets. Scopeline sends a frame "
-        "message like the colon bundle's; plain PUB/SUB sends the same bytes and decodes the same; imagezmq a raw picture.",
+        "message like the colon bundle's; plain PUB/SUB sends and decodes the same bytes; imagezmq a raw picture.",
         "What is read in order grows old in every bus: in Scopeline's too, whose messages carry their time of capture, "
         f"so that StaleView tells. It was {ordered.oldest_ms / 1e3:.1f} s behind at most; take_newest passes frames "
         "over and counts them.",

@@ -329,7 +329,7 @@ def _notes(compared: Compared, machine: Machine) -> list[str]:
     return [
         f"{compared.plan.rounds} rounds in turn; live {compared.plan.seconds:g} s after {WARM_UP_S:g} s of warm-up.",
         "All: one process makes the pictures, one judges, one receives over ZeroMQ; the bundle's own ONNX, ONNX "
-        "Runtime with one thread that does not spin, the same cut, shrunk by area; pictures told apart by the number burnt in. "
+        "Runtime with one thread that does not spin, the same cut, shrunk by area; pictures known by their numbers. "
         "Scopeline does all else that it does besides: field of view, quality, smoothing, segments, journal, ledger.",
         "OpenCV's decoder takes one thread where a peer lets us say so (the OpenCV loop), else as many as it likes.",
         *(f"live p99: {win}" for win in wins),

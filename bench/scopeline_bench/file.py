@@ -1,0 +1,193 @@
+"""`scopeline bench file`: a recording as fast as it goes: speed, processor time, batch sizes, and where the time is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+
+from scopeline_bench.clip import FULL_HD, cache_folder
+from scopeline_bench.contenders import (
+    Job,
+    bare_decode,
+    bare_inference,
+    bare_resize,
+    find_box,
+    plain_loop,
+    scopeline,
+)
+from scopeline_bench.file_live import LiveSpent, scopeline_live
+from scopeline_bench.machine import Machine, load, this_machine
+from scopeline_bench.networks import float_twin
+from scopeline_bench.own_process import measured
+from scopeline_bench.page import html_list, html_page, html_table, machine_table, section, write_html
+from scopeline_bench.report import Rows, Spread, describe, publish, spread
+from scopeline_bench.spent import Spent
+from scopeline_bench.stage import bundle_folder, drawn_clip, progress_bar
+
+BULK_AGAINST_LIVE: Final = 1.5
+"""Target: at least so many times the frames per processor second of a live run on the same clip."""
+_PLAIN, _LIVE = "plain loop", "scopeline live"
+_PARTS: Final = ("bare decoding", "bare crop and scale", "bare inference")
+
+
+class FileRuns(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured, round by round."""
+
+    clip: str
+    bundle: str
+    spent: dict[str, list[Spent]]
+    """By way through the recording."""
+    live: list[LiveSpent]
+    loads: list[float]
+
+    def cpu(self, name: str) -> list[float]:
+        """Processor seconds per 1000 frames."""
+        return [spent.cpu_s_per_1000 for spent in self.spent[name]]
+
+    @property
+    def best(self) -> str:
+        """The batch size that took the least processor time, by its median."""
+        ours = [name for name in self.spent if name.startswith("scopeline")]
+        return min(ours, key=lambda name: spread(self.cpu(name)).median)
+
+    def bulk_against_live(self, name: str) -> Spread:
+        """Frames per processor second in bulk over those live, each round with itself."""
+        live = [each.cpu_s_per_1000 for each in self.live]
+        return spread([b / a for a, b in zip(self.cpu(name), live, strict=True)])
+
+
+def main(
+    clip: Path | None,
+    bundle: str,
+    *,
+    frames: int,
+    rounds: int,
+    batches: Sequence[int],
+    page: Path | None,
+    out: Path | None,
+) -> bool:
+    """Measure, print, save; whether bulk is as much cheaper than live as is wanted."""
+    console, machine = Console(), this_machine()
+    with progress_bar(console) as progress:
+        path = clip or drawn_clip(replace(FULL_HD, frames=frames), progress)
+        runs = measure_files(path, bundle_folder(bundle), rounds, batches, progress)
+    tables = [way_table(runs), part_table(runs), bulk_table(runs)]
+    notes = _notes(runs, machine)
+    publish("file", console, out, machine, tables, notes, runs)
+    if page is not None:
+        parts = [
+            *(section("", html_table(table)) for table in tables),
+            html_list(notes),
+            section("Where", html_table(machine_table(machine, {}), of_words=True)),
+        ]
+        write_html(page, html_page("Scopeline: recordings", f"{runs.clip}, {runs.bundle}", parts))
+        console.print(f"wrote {page}")
+    return runs.bulk_against_live(runs.best).median >= BULK_AGAINST_LIVE
+
+
+def measure_files(
+    path: Path, bundle: Path, rounds: int, batches: Sequence[int], progress: Progress
+) -> FileRuns:
+    """Every way once per round, each in a process of its own, the order turned from round to round."""
+    box = measured(find_box, str(path), str(bundle))
+    job = Job(clip=str(path), bundle=str(bundle), box=box)
+    runs = FileRuns(clip=path.name, bundle=bundle.name, spent={}, live=[], loads=[])
+    works = _works(job, batches)
+    task = progress.add_task("measuring", total=rounds * (len(works) + 1))
+    for turn in range(rounds):
+        start = turn % len(works)
+        for name, work in works[start:] + works[:start]:
+            progress.update(task, description=f"round {turn + 1}, {name}")
+            runs.spent.setdefault(name, []).append(measured(work))
+            progress.advance(task)
+        progress.update(task, description=f"round {turn + 1}, {_LIVE}")
+        runs.live.append(measured(scopeline_live, job))
+        progress.advance(task)
+        runs.loads.append(load())
+    return runs
+
+
+def _works(job: Job, batches: Sequence[int]) -> list[tuple[str, Callable[[], Spent]]]:
+    twin = float_twin(Path(job.bundle) / "model.onnx", cache_folder() / "twins")
+    works: list[tuple[str, Callable[[], Spent]]] = [
+        (_PLAIN, partial(plain_loop, job, twin)),
+        (_PARTS[0], partial(bare_decode, job)),
+        (_PARTS[1], partial(bare_resize, job)),
+        (_PARTS[2], partial(bare_inference, job, 500)),
+    ]
+    works += [(batch_name(batch), partial(scopeline, job, batch=batch)) for batch in batches]
+    works.append(
+        (
+            "scopeline, decoder on all cores",
+            partial(scopeline, msgspec.structs.replace(job, decoder_threads=0)),
+        )
+    )
+    return works
+
+
+def batch_name(batch: int) -> str:
+    return f"scopeline, {batch} per inference"
+
+
+def way_table(runs: FileRuns) -> Rows:
+    rows = []
+    for name, spent in runs.spent.items():
+        if name in _PARTS:
+            continue
+        speed = spread([each.frames / each.wall_s for each in spent])
+        ratio = spread([a / b for a, b in zip(runs.cpu(name), runs.cpu(_PLAIN), strict=True)])
+        rows.append((name, str(spread(runs.cpu(name))), f"{speed.median:.0f}", f"{ratio.median:.2f}"))
+    live = spread([each.cpu_s_per_1000 for each in runs.live])
+    rows.append((_LIVE, str(live), "at its own pace", ""))
+    return Rows(
+        title="processor seconds per 1000 frames, median of rounds (range)",
+        columns=("way", "CPU s / 1000", "frames/s", "of the plain loop"),
+        rows=tuple(rows),
+    )
+
+
+def part_table(runs: FileRuns) -> Rows:
+    """What must be done in any case, each alone, and how much more all of it together is."""
+    floor = [sum(parts) for parts in zip(*(runs.cpu(name) for name in _PARTS), strict=True)]
+    rows = [(name, str(spread(runs.cpu(name)))) for name in _PARTS]
+    rows.append(("floor: these three", str(spread(floor))))
+    ours = spread([a / b for a, b in zip(runs.cpu(runs.best), floor, strict=True)])
+    rows.append((f"{runs.best} / floor", str(ours)))
+    return Rows(
+        title="decoding, preparing, inferring, each alone: CPU s / 1000 frames",
+        columns=("part", ""),
+        rows=tuple(rows),
+    )
+
+
+def bulk_table(runs: FileRuns) -> Rows:
+    found = runs.bulk_against_live(runs.best)
+    verdict = (
+        "reached"
+        if found.median >= BULK_AGAINST_LIVE
+        else f"missed by {BULK_AGAINST_LIVE - found.median:.2f}"
+    )
+    return Rows(
+        title="frames per processor second, bulk over live, each round with itself",
+        columns=("ratio", "median (lowest-highest)", "target", ""),
+        rows=((f"{runs.best} / {_LIVE}", str(found), f">= {BULK_AGAINST_LIVE}", verdict),),
+    )
+
+
+def _notes(runs: FileRuns, machine: Machine) -> list[str]:
+    frames = next(iter(runs.spent.values()))[0].frames
+    late = sum(each.captured - each.published for each in runs.live)
+    return [
+        f"Clip {runs.clip}, {frames} frames; bundle {runs.bundle}; one decoding and one runtime thread, no spinning.",
+        "scopeline live: what `scopeline live CLIP` does, with journal, replay and control, at the clip's own pace; "
+        f"{late} frames were given up as late and count as captured.",
+        f"Load average at the end of the rounds: {', '.join(f'{each:.1f}' for each in runs.loads)}.",
+        describe(machine, load()),
+    ]
