@@ -81,10 +81,9 @@ def test_a_frame_costs_one_launch_and_one_wait_on_the_own_stream(
     backend.close()
 
 
-def test_a_network_that_cannot_be_captured_runs_without_graphs(
-    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_that_cannot_be_captured_runs_without_graphs(machine: FakeMachine) -> None:
     machine.forge.make(machine.bundle, few_frames)
+    machine.runtime.calls.clear()
     machine.runtime.fail["cudaStreamEndCapture"] = 900
     backend = TensorRtBackend(machine.bundle, threads=1, precision="fp16", most=1)
     pixels = pictures(1)

@@ -1,0 +1,85 @@
+"""GPU rehearsal: what of the proof can be gone through without a GPU. The FP16 graph of TensorRT 10 and 11 can even be judged:
+ONNX Runtime computes it on the CPU, with its own rounding between the nodes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from scopeline.backends import open_backend
+from scopeline.backends.tensorrt_half_graph import divide
+from scopeline.bundle import Bundle, load_bundle
+from scopeline.parity import check_parity
+from scopeline_bench.gpu_latency import percentiles
+from scopeline_bench.gpu_parity import shown_frames
+from scopeline_bench.gpu_state_folder import StateFolder
+
+
+class HalfGraphOnCpu:
+    """The FP16 graph of a bundle in ONNX Runtime."""
+
+    name, precision = "onnxruntime-half-graph", "fp16"
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.graph = divide(bundle.onnx_path.read_bytes(), name=bundle.name)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = 1, 3
+        self._session = ort.InferenceSession(self.graph.half, options, providers=["CPUExecutionProvider"])
+        self._heads = [output.name for output in self._session.get_outputs()]
+
+    def infer(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
+        """As `Backend.infer`."""
+        name = self._session.get_inputs()[0].name
+        return dict(zip(self._heads, self._session.run(self._heads, {name: pixels}), strict=True))
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def rehearse_parity(
+    state: StateFolder, frames: Path | None, *, simulated: int = 40, hostile: int = 40
+) -> dict[str, Any]:
+    """The FP16 graph of every bundle against FP32, at batch 1."""
+    rows: dict[str, Any] = {}
+    for name, bundle in state.bundles().items():
+        shown = shown_frames(bundle, frames, simulated=simulated, hostile=hostile)
+        reference = open_backend("onnxruntime", bundle, threads=1, precision="fp32")
+        candidate = HalfGraphOnCpu(bundle)
+        verdict = check_parity(
+            bundle, reference, candidate, shown.frames, batches=(1,), stretches=shown.stretches
+        )
+        rows[name] = {
+            "verdict": verdict,
+            "passed": verdict.passed,
+            "nodes_in_half": len(candidate.graph.in_half),
+            "nodes_in_single": len(candidate.graph.in_single),
+            "weights_in_half": candidate.graph.weights_in_half,
+        }
+        state.keep("plans", rows)
+    return rows
+
+
+def rehearse_raw_loop(state: StateFolder, sets: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
+    """ONNX Runtime's own loop in the place of TensorRT's."""
+    rows: dict[str, Any] = {}
+    for name, folders in sets.items():
+        opened = []
+        for folder in folders:
+            bundle = load_bundle(folder)
+            pixels = np.zeros((1, bundle.input.height, bundle.input.width, 3), np.uint8)
+            opened.append((open_backend("onnxruntime", bundle, threads=1, precision="fp32"), pixels))
+        times = []
+        for _ in range(20):
+            start_ns = time.monotonic_ns()
+            for backend, pixels in opened:
+                backend.infer(pixels)
+            times.append((time.monotonic_ns() - start_ns) / 1e6)
+        rows[name] = {"back to back": percentiles(times)}
+    state.keep("raw", rows)
+    return rows
