@@ -13,6 +13,7 @@ from scopeline_calibration.reliability import (
     bin_count,
     brier_score,
     calibration_error,
+    error_floor,
     grouped_folds,
     log_loss,
     with_interval,
@@ -73,13 +74,24 @@ def test_calibration_error_is_that_of_the_definition() -> None:
     assert calibration_error(said, truth, bins=5) == pytest.approx(wanted)
 
 
+def test_the_floor_is_the_error_of_a_perfect_forecaster() -> None:
+    rng = np.random.default_rng(7)
+    said = rng.dirichlet(np.ones(3), 200)
+    errors = []
+    for _ in range(50):
+        truth = (said.cumsum(axis=1) < rng.uniform(size=(200, 1))).sum(axis=1)
+        errors.append(calibration_error(said, truth))
+    assert error_floor(said) == pytest.approx(np.mean(errors), rel=0.15)
+    assert error_floor(said) > 0.03
+
+
 def test_brier_and_log_loss_are_those_of_the_definition() -> None:
     said, truth = np.array([[0.7, 0.3], [0.2, 0.8]]), np.array([0, 0])
     assert brier_score(said, truth) == pytest.approx((0.3**2 + 0.3**2 + 0.8**2 + 0.8**2) / 2)
     assert log_loss(said, truth) == pytest.approx(-(np.log(0.7) + np.log(0.2)) / 2)
 
 
-@pytest.mark.parametrize(("pictures", "bins"), [(10, 2), (64, 3), (200, 10), (5000, 15)])
+@pytest.mark.parametrize(("pictures", "bins"), [(10, 5), (300, 6), (5000, 15)])
 def test_bins_are_as_many_as_the_pictures_allow(pictures: int, bins: int) -> None:
     assert bin_count(pictures) == bins
 

@@ -16,6 +16,7 @@ from scopeline_calibration.reliability import (
     balanced_accuracy,
     brier_score,
     calibration_error,
+    error_floor,
     grouped_folds,
     log_loss,
     reliability_bins,
@@ -44,6 +45,8 @@ class Measured:
     """Expected calibration error."""
     brier: Figure
     log_loss: float
+    floor: float
+    """The error that chance alone would show for so many pictures."""
     bins: tuple[Bin, ...]
 
 
@@ -163,6 +166,7 @@ def _measured(
         with_interval(calibration_error, said, truth, groups, seed=seed),
         with_interval(brier_score, said, truth, groups, seed=seed),
         log_loss(said, truth),
+        error_floor(said, seed=seed),
         tuple(reliability_bins(said, truth)),
     )
 

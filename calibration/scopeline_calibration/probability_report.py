@@ -27,7 +27,16 @@ from scopeline_calibration.risk_coverage import Curve, OperatingPoint
 def calibration_table(found: Sequence[HeadCalibration], title: str, caption: str) -> Table:
     """One line per head, strata below."""
     table = Table(title=title, caption=caption)
-    for column in ("head", "pictures (groups)", "temperature", "ECE before", "ECE after", "Brier", "outcome"):
+    for column in (
+        "head",
+        "pictures (groups)",
+        "temperature",
+        "ECE before",
+        "ECE after",
+        "by chance",
+        "Brier",
+        "outcome",
+    ):
         table.add_column(column)
     for each in found:
         old, new = each.measured_before, each.measured_after
@@ -37,19 +46,13 @@ def calibration_table(found: Sequence[HeadCalibration], title: str, caption: str
             f"{each.before.temperature:.2f} -> {each.after.temperature:.2f}{' + bias' if each.after.bias else ''}",
             str(old.error) if old else "-",
             str(new.error) if new else "-",
+            f"{new.floor:.3f}" if new else "-",
             f"{old.brier.value:.3f} -> {new.brier.value:.3f}" if old and new else "-",
             f"[{'green' if each.outcome == 'calibrated' else 'yellow'}]{each.outcome}[/]",
         )
         for part in each.strata:
-            table.add_row(
-                f"  quality {part.low:g} to {part.high:g}",
-                str(part.pictures),
-                "",
-                "",
-                str(part.error),
-                "",
-                "",
-            )
+            stratum = f"  quality {part.low:g} to {part.high:g}"
+            table.add_row(stratum, str(part.pictures), "", "", str(part.error))
     return table
 
 
@@ -131,5 +134,5 @@ def write(report: object, plot: Any, out: Path, stem: str) -> tuple[Path, Path]:
 
 CAPTION = (
     f"95 % intervals from resampling groups. Every picture was measured with a scaling fitted on other groups; the bar "
-    f"is an expected calibration error (ECE) of {BAR}."
+    f"is an expected calibration error (ECE) of {BAR}; by chance: what perfect probabilities would show for so few."
 )

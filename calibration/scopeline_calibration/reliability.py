@@ -15,8 +15,8 @@ Truth = NDArray[np.int64]
 Measure = Callable[[Said, Truth], float]
 
 RESAMPLES = 400
-FEWEST_PER_BIN = 20
-MOST_BINS = 15
+FEWEST_PER_BIN = 50
+LEAST_BINS, MOST_BINS = 5, 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Bin:
 
 
 def bin_count(pictures: int) -> int:
-    """Bins of equal mass for so many pictures: at most 15, with at least 20 pictures each where there are 40."""
-    return max(2, min(MOST_BINS, pictures // FEWEST_PER_BIN))
+    """Bins of equal mass for so many pictures: 5 to 15, with 50 pictures each where 5 bins allow it."""
+    return max(LEAST_BINS, min(MOST_BINS, pictures // FEWEST_PER_BIN))
 
 
 def reliability_bins(said: Said, truth: Truth, bins: int | None = None) -> list[Bin]:
@@ -66,6 +66,15 @@ def calibration_error(said: Said, truth: Truth, bins: int | None = None) -> floa
     """
     found = reliability_bins(said, truth, bins)
     return sum(each.count * abs(each.confidence - each.right) for each in found) / len(truth)
+
+
+def error_floor(said: Said, *, seed: int = 0, draws: int = 100) -> float:
+    """What `calibration_error` would show by chance if these probabilities were exactly right, for so many pictures."""
+    rng = np.random.default_rng(seed)
+    upto = said.cumsum(axis=1)
+    chance = rng.uniform(size=(draws, len(said), 1))
+    drawn = np.minimum((upto < chance).sum(axis=2), said.shape[1] - 1)
+    return float(np.mean([calibration_error(said, truth) for truth in drawn]))
 
 
 def brier_score(said: Said, truth: Truth) -> float:

@@ -34,7 +34,8 @@ class Curve:
 
     def risk_at(self, coverage: float) -> float:
         """Risk at the smallest coverage that is at least this much."""
-        return float(self.risk[min(np.searchsorted(self.coverage, coverage - 1e-12), len(self.risk) - 1)])
+        place = int(np.searchsorted(self.coverage, coverage - 1e-12))
+        return float(self.risk[min(place, len(self.risk) - 1)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,150 @@
+"""The commands end to end on a small bundle with planted truth: what they find, write and leave alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+import colour_bundle
+from scopeline.bundle import load_bundle
+from scopeline.config import load_pipeline
+from scopeline.errors import ConfigError
+from scopeline_calibration.labelled import Labelled, from_sheet, seen_in_training, with_spoilt_copies
+from scopeline_calibration.probability_commands import calibrate_probabilities, calibrate_thresholds
+
+_PICTURES = 300
+_ORGANS = ("outside", "sigmoid", "rectum")
+_PLANTED = 5.0
+"""The network of colours is that much surer than it may be: labels are drawn from its logits divided by this."""
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Plain colours with a little noise, and a sheet of organs drawn from the planted probabilities."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    with (folder / "sheet.csv").open("w", newline="") as file:
+        sheet = csv.writer(file)
+        sheet.writerow(["path", "group", "organ"])
+        for number in range(_PICTURES):
+            colour = np.array([(170, 120, 90), (90, 120, 170), (100, 190, 100)])[number % 3]
+            colour = colour + rng.normal(0, 25, 3)
+            pixels = np.clip(colour + rng.normal(0, 4, (32, 32, 3)), 40, 255).astype(np.uint8)
+            mean = pixels.mean(axis=(0, 1)) / 10
+            logits = mean @ np.array([(-1, 2, -2), (2, 0, 0), (-1, -2, 2)]) + np.array([-8, 0, 0])
+            cv2.imwrite(str(folder / f"{number:03}.png"), pixels[..., ::-1])
+            organ = _ORGANS[rng.choice(3, p=softmax(logits / _PLANTED))]
+            sheet.writerow([f"{number:03}.png", f"patient {number // 2}", organ])
+    return folder
+
+
+def _bundle(tmp_path: Path) -> Path:
+    return colour_bundle.write_pipeline(tmp_path).parent / "colour"
+
+
+def test_pictures_of_a_sheet_come_in_the_size_of_the_network_with_label_and_patient(
+    tmp_path: Path, pictures: Path
+) -> None:
+    bundle = load_bundle(_bundle(tmp_path))
+    labelled = from_sheet(pictures / "sheet.csv", bundle.heads, bundle, report=lambda done, wanted: None)
+    assert labelled.pixels.shape == (_PICTURES, 32, 32, 3)
+    assert set(labelled.truths) == {"organ"}
+    assert len(np.unique(labelled.groups)) == _PICTURES // 2
+    spoilt = with_spoilt_copies(labelled, bundle.heads)
+    assert spoilt.truths["quality"].tolist() == [1] * _PICTURES + [0] * _PICTURES
+    assert (spoilt.truths["organ"][_PICTURES:] == -1).all()
+    assert np.array_equal(spoilt.groups[:_PICTURES], spoilt.groups[_PICTURES:])
+
+
+def test_an_overconfident_head_is_calibrated_in_the_bundle_and_the_rest_stays(
+    tmp_path: Path, pictures: Path
+) -> None:
+    folder = _bundle(tmp_path)
+    before = load_bundle(folder)
+    calibrate_probabilities(folder, sheet=pictures / "sheet.csv", out=tmp_path / "out")
+    after = load_bundle(folder)
+    [organ] = json.loads((tmp_path / "out" / "probabilities-colour.json").read_text())["heads"]
+    assert organ["outcome"] == "calibrated"
+    assert organ["measured_after"]["error"]["value"] <= 0.05 < organ["measured_before"]["error"]["value"]
+    assert after.heads[1].temperature == pytest.approx(organ["after"]["temperature"], abs=1e-4)
+    assert after.heads[1].temperature == pytest.approx(_PLANTED, rel=0.25)
+    assert (after.heads[0], after.heads[2]) == (before.heads[0], before.heads[2])
+    assert after.network == before.network
+
+
+def test_uninformative_labels_leave_the_bundle_as_it_was(tmp_path: Path, pictures: Path) -> None:
+    rows = list(csv.DictReader((pictures / "sheet.csv").open()))
+    organs = np.random.default_rng(1).permutation([row["organ"] for row in rows])
+    shuffled = pictures / "shuffled.csv"
+    with shuffled.open("w", newline="") as file:
+        sheet = csv.writer(file)
+        sheet.writerow(["path", "group", "organ"])
+        sheet.writerows([row["path"], row["group"], organ] for row, organ in zip(rows, organs, strict=True))
+    folder = _bundle(tmp_path)
+    before = (folder / "bundle.toml").read_bytes()
+    calibrate_probabilities(folder, sheet=shuffled, out=tmp_path / "out")
+    [organ] = json.loads((tmp_path / "out" / "probabilities-colour.json").read_text())["heads"]
+    assert organ["outcome"] == "uninformative"
+    assert (folder / "bundle.toml").read_bytes() == before
+    assert (tmp_path / "out" / "probabilities-colour.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_thresholds_go_where_the_engine_reads_them(tmp_path: Path, pictures: Path) -> None:
+    folder = _bundle(tmp_path)
+    pipeline = tmp_path / "colour.toml"
+    calibrate_thresholds(
+        folder, risk=0.05, sheet=pictures / "sheet.csv", pipeline=pipeline, out=tmp_path / "out"
+    )
+    [organ] = json.loads((tmp_path / "out" / "thresholds-colour.json").read_text())["heads"]
+    bound = load_bundle(folder).heads[1].abstain_below
+    assert bound == pytest.approx(organ["point"]["bound"], abs=1e-3)
+    assert 0.3 < bound <= 1.0
+    assert organ["point"]["risk"] == pytest.approx(0.05, abs=0.04)
+    assert load_pipeline(pipeline).quality.usable_at == 0.5  # no quality labels, so it is left alone
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("path,organ\nnone.png,rectum\n", "1 files are not there"),
+        ("path,organ\n000.png,liver\n", "line 2: organ is 'liver'; its labels are outside, sigmoid, rectum"),
+        ("path,colour\n000.png,red\n", "wanted rows with the columns path"),
+        ("", "got no rows"),
+    ],
+)
+def test_a_sheet_that_cannot_be_used_is_refused_with_its_place(
+    content: str, says: str, tmp_path: Path, pictures: Path
+) -> None:
+    bundle = load_bundle(_bundle(tmp_path))
+    sheet = pictures / "bad.csv"
+    sheet.write_text(content)
+    with pytest.raises(ConfigError, match=says):
+        from_sheet(sheet, bundle.heads, bundle, report=lambda done, wanted: None)
+
+
+def test_pictures_of_a_data_set_that_was_trained_on_are_called_not_held_out(tmp_path: Path) -> None:
+    bundle = load_bundle(_bundle(tmp_path))
+    trained = msgspec.structs.replace(
+        bundle, training=msgspec.structs.replace(bundle.training, data="HyperKvasir: 412 stills")
+    )
+    (tmp_path / "manifest.csv").write_text("path,dataset\nimages/1.jpg,HyperKvasir\n")
+    seen = Labelled(
+        np.zeros((1, 32, 32, 3), np.uint8), {}, np.zeros(1, np.int64), (tmp_path / "images/1.jpg",), ""
+    )
+    assert "was trained on HyperKvasir" in (seen_in_training(seen, trained) or "")
+    assert seen_in_training(seen, bundle) is None
+
+
+def test_pictures_from_no_place_or_two_are_refused(tmp_path: Path) -> None:
+    folder = _bundle(tmp_path)
+    with pytest.raises(ConfigError, match="from one place"):
+        calibrate_probabilities(folder, out=tmp_path)
+    with pytest.raises(ConfigError, match="from one place"):
+        calibrate_probabilities(folder, simulated=2, data=tmp_path, out=tmp_path)
