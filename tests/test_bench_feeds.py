@@ -196,7 +196,8 @@ def _soak(p99: list[float], rss_mb: list[float] | None = None) -> Soak:
     minutes = [
         Minute(
             made_to_received=msgspec.structs.replace(times(np.array([40.0])), p99=value),
-            captured_to_received=times(np.array([5.0])),
+            captured_to_published=times(np.array([5.0])),
+            published_to_received=times(np.array([0.5])),
             rss_mb=held,
             children_rss_mb=80.0,
             threads=9,

@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from scopeline.notices import Signal
 from scopeline_bench.engine_process import Change, Weight
-from scopeline_bench.journeys import Account, Times, account, times
+from scopeline_bench.journeys import Account, Times, account
 from scopeline_bench.machine import Machine, load, this_machine
 from scopeline_bench.memory import GROWTH_MB, GROWTH_SHARE
 from scopeline_bench.report import Rows, describe, publish, save
@@ -36,7 +36,10 @@ class Minute(msgspec.Struct, frozen=True, kw_only=True):
     """One minute of the run, the warm-up not counted."""
 
     made_to_received: Times
-    captured_to_received: Times
+    captured_to_published: Times
+    """The engine's part."""
+    published_to_received: Times
+    """The socket, and the bench's own wait for a processor."""
     rss_mb: float
     """Median of the readings."""
     children_rss_mb: float
@@ -168,11 +171,12 @@ def _after_a_minute(soak: Soak, feed: WatchedFeed, minute_s: float) -> Soak:
     from_ns = time.monotonic_ns()
     feed.engine.listen_for(minute_s)
     to_ns = time.monotonic_ns()
-    ways = feed.journeys().between(from_ns, to_ns)
+    legs = feed.journeys().between(from_ns, to_ns).legs()
     held = feed.engine.weight_since(from_ns)
     minute = Minute(
-        made_to_received=times(ways.made_to_received_ms),
-        captured_to_received=times((ways.received_ns - ways.captured_ns) / 1e6),
+        made_to_received=legs["made to received"],
+        captured_to_published=legs["captured to published"],
+        published_to_received=legs["published to received"],
         rss_mb=held.rss_mb,
         children_rss_mb=held.children_rss_mb,
         threads=held.threads,
@@ -191,20 +195,25 @@ def _after_a_minute(soak: Soak, feed: WatchedFeed, minute_s: float) -> Soak:
 def _tables(soak: Soak) -> list[Rows]:
     rows = []
     for place, minute in enumerate(soak.minutes):
-        whole, engine = minute.made_to_received, minute.captured_to_received
+        legs = (minute.captured_to_published, minute.published_to_received)
+        whole = minute.made_to_received
         rows.append(
             (
                 f"{place + 1}",
-                *(f"{value:.1f}" for value in (whole.p50, whole.p99, whole.max, engine.p99)),
+                *(f"{value:.1f}" for value in (whole.p50, whole.p99, whole.max, *(leg.p99 for leg in legs))),
                 f"{whole.count}",
                 f"{minute.rss_mb:.1f}",
                 *map(str, (minute.threads, minute.files)),
+                f"{minute.load:.0f}",
             )
         )
     return [
         Rows(
-            title=f"{soak.kind}: made to result, engine: captured to result, ms; resident memory, open files",
-            columns=("minute", "p50", "p99", "max", "engine p99", "results", "MB", "threads", "files"),
+            title=f"{soak.kind}: made to result; engine: captured to published; wire: published to received; ms",
+            columns=(
+                *("minute", "p50", "p99", "max", "engine p99", "wire p99", "results"),
+                *("MB", "threads", "files", "load"),
+            ),
             rows=tuple(rows),
         )
     ]
@@ -228,7 +237,11 @@ def _notes(soak: Soak, machine: Machine) -> list[str]:
     if soak.report is None or soak.account is None:
         notes.append("STILL RUNNING, OR BROKEN OFF: figures up to here.")
     else:
-        ledger = soak.report.ledger
+        ledger, engine = soak.report.ledger, soak.report.latency_ms
+        notes.append(
+            f"engine, captured to published, whole run: p50 {engine['p50']:.1f}, p99 {engine['p99']:.1f}, "
+            f"max {engine['max']:.1f} ms."
+        )
         notes.append(
             f"ledger {'balances' if soak.report.balances else 'DOES NOT BALANCE'}: captured {ledger.captured}, "
             f"published {ledger.published}, lost {ledger.lost}, damaged {ledger.damaged}; made {soak.account.made}, "
