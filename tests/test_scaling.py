@@ -10,9 +10,13 @@ from scipy.special import log_softmax, softmax
 from fakes import MES, ORGAN, QUALITY
 from scopeline_calibration.head_calibration import calibrate_head
 from scopeline_calibration.reliability import (
+    balanced_accuracy,
+    balanced_statistic,
     bin_count,
     brier_score,
+    brier_statistic,
     calibration_error,
+    calibration_statistic,
     error_floor,
     grouped_folds,
     log_loss,
@@ -96,13 +100,27 @@ def test_bins_are_as_many_as_the_pictures_allow(pictures: int, bins: int) -> Non
     assert bin_count(pictures) == bins
 
 
+def test_resampled_measures_are_the_measures_themselves_on_all_pictures() -> None:
+    rng = np.random.default_rng(8)
+    said, truth = rng.dirichlet(np.ones(4), 400), rng.integers(0, 3, 400)
+    groups = np.arange(400)
+    for statistic, measure in (
+        (calibration_statistic(said, truth), calibration_error(said, truth)),
+        (brier_statistic(said, truth), brier_score(said, truth)),
+        (balanced_statistic(said, truth), balanced_accuracy(said, truth)),
+    ):
+        found = with_interval(statistic, groups)
+        assert found.value == pytest.approx(measure)
+        assert found.low < found.high
+
+
 def test_twenty_copies_of_a_picture_are_no_twenty_witnesses() -> None:
     rng = np.random.default_rng(2)
     said, truth = rng.dirichlet(np.ones(2), 40), rng.integers(0, 2, 40)
-    alone = with_interval(brier_score, said, truth, np.arange(40))
+    alone = with_interval(brier_statistic(said, truth), np.arange(40))
     copies = np.repeat(np.arange(40), 20)
-    together = with_interval(brier_score, said[copies], truth[copies], copies)
-    believed = with_interval(brier_score, said[copies], truth[copies], np.arange(800))
+    together = with_interval(brier_statistic(said[copies], truth[copies]), copies)
+    believed = with_interval(brier_statistic(said[copies], truth[copies]), np.arange(800))
     assert together.high - together.low == pytest.approx(alone.high - alone.low, rel=0.15)
     assert believed.high - believed.low < 0.5 * (alone.high - alone.low)
 

@@ -13,9 +13,10 @@ from scopeline.bundle import Head
 from scopeline_calibration.reliability import (
     Bin,
     Figure,
-    balanced_accuracy,
-    brier_score,
+    balanced_statistic,
+    brier_statistic,
     calibration_error,
+    calibration_statistic,
     error_floor,
     grouped_folds,
     log_loss,
@@ -128,7 +129,7 @@ def calibrate_head(
         said[test] = fit_scaling(wide[fit], truth[fit])(wide[test])
         shares = np.bincount(truth[fit], minlength=wide.shape[1]) + 0.5
         prior[test] = shares / shares.sum()
-    balanced = with_interval(balanced_accuracy, said, truth, groups, seed=seed)
+    balanced = with_interval(balanced_statistic(said, truth), groups, seed=seed)
     chance = 1 / len(np.unique(truth))
     old, new = _measured(before(wide), truth, groups, seed), _measured(said, truth, groups, seed)
     worth = log_loss(prior, truth)
@@ -163,8 +164,8 @@ def _measured(
     said: NDArray[np.float64], truth: NDArray[np.int64], groups: NDArray[np.int64], seed: int
 ) -> Measured:
     return Measured(
-        with_interval(calibration_error, said, truth, groups, seed=seed),
-        with_interval(brier_score, said, truth, groups, seed=seed),
+        with_interval(calibration_statistic(said, truth), groups, seed=seed),
+        with_interval(brier_statistic(said, truth), groups, seed=seed),
         log_loss(said, truth),
         error_floor(said, seed=seed),
         tuple(reliability_bins(said, truth)),
@@ -184,7 +185,7 @@ def _strata(
     for low, high in STRATA:
         rows = np.flatnonzero((quality >= low) & ((quality < high) | (high == 1.0)))
         if len(rows) >= FEWEST:
-            error = with_interval(calibration_error, said[rows], truth[rows], groups[rows], seed=seed)
+            error = with_interval(calibration_statistic(said[rows], truth[rows]), groups[rows], seed=seed)
             found.append(Stratum(low, high, len(rows), error))
     return tuple(found)
 

@@ -12,9 +12,8 @@ Said = NDArray[np.float64]
 """(N, K) probabilities."""
 Truth = NDArray[np.int64]
 """(N,) labels."""
-Measure = Callable[[Said, Truth], float]
 
-RESAMPLES = 400
+RESAMPLES = 1000
 FEWEST_PER_BIN = 50
 LEAST_BINS, MOST_BINS = 5, 15
 
@@ -89,28 +88,64 @@ def log_loss(said: Said, truth: Truth) -> float:
     return float(-np.log(np.maximum(said[np.arange(len(truth)), truth], 1e-12)).mean())
 
 
-def accuracy(said: Said, truth: Truth) -> float:
-    return float((said.argmax(axis=1) == truth).mean())
-
-
 def balanced_accuracy(said: Said, truth: Truth) -> float:
     """Mean recall of the labels that occur."""
     right = said.argmax(axis=1) == truth
     return float(np.mean([right[truth == label].mean() for label in np.unique(truth)]))
 
 
-def with_interval(
-    measure: Measure, said: Said, truth: Truth, groups: NDArray[np.int64], *, seed: int = 0
-) -> Figure:
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """A measure that follows from sums over pictures, so that resampling it takes one product of matrices."""
+
+    columns: NDArray[np.float64]
+    """(N, C) what each picture adds."""
+    combine: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    """(R, C) sums -> (R,) values."""
+
+
+def calibration_statistic(said: Said, truth: Truth) -> Statistic:
+    """`calibration_error`, its bins held as they are on all pictures."""
+    order = np.array_split(np.argsort(said.max(axis=1), kind="stable"), bin_count(len(truth)))
+    columns = np.zeros((len(truth), len(order) + 1))
+    apart = said.max(axis=1) - (said.argmax(axis=1) == truth)
+    for number, part in enumerate(order):
+        columns[part, number] = apart[part]
+    columns[:, -1] = 1.0
+    return Statistic(columns, lambda sums: np.abs(sums[:, :-1]).sum(axis=1) / sums[:, -1])
+
+
+def brier_statistic(said: Said, truth: Truth) -> Statistic:
+    wanted = np.zeros_like(said)
+    wanted[np.arange(len(truth)), truth] = 1.0
+    columns = np.stack([((said - wanted) ** 2).sum(axis=1), np.ones(len(truth))], axis=1)
+    return Statistic(columns, lambda sums: sums[:, 0] / sums[:, 1])
+
+
+def balanced_statistic(said: Said, truth: Truth) -> Statistic:
+    """`balanced_accuracy`; a resample without some label goes without it."""
+    is_label = truth[:, None] == np.unique(truth)
+    hits = is_label & (said.argmax(axis=1) == truth)[:, None]
+    labels = is_label.shape[1]
+
+    def combine(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = sums[:, labels:] > 0
+        recall = np.divide(
+            sums[:, :labels], sums[:, labels:], out=np.zeros_like(sums[:, labels:]), where=found
+        )
+        return np.asarray(recall.sum(axis=1) / found.sum(axis=1))
+
+    return Statistic(np.concatenate([hits, is_label], axis=1).astype(np.float64), combine)
+
+
+def with_interval(statistic: Statistic, groups: NDArray[np.int64], *, seed: int = 0) -> Figure:
     """The measure and the middle 95 % of it over resampled groups (cluster bootstrap)."""
-    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(RESAMPLES):
-        rows = np.concatenate([members[number] for number in rng.integers(0, len(members), len(members))])
-        values.append(measure(said[rows], truth[rows]))
-    low, high = np.quantile(values, [0.025, 0.975])
-    return Figure(measure(said, truth), float(low), float(high))
+    place = np.unique(groups, return_inverse=True)[1]
+    sums = np.zeros((int(place.max()) + 1, statistic.columns.shape[1]))
+    np.add.at(sums, place, statistic.columns)
+    draws = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), RESAMPLES)
+    low, high = np.quantile(statistic.combine(draws @ sums), [0.025, 0.975])
+    return Figure(float(statistic.combine(sums.sum(axis=0)[None])[0]), float(low), float(high))
 
 
 def grouped_folds(

@@ -20,7 +20,7 @@ from scopeline.replace_file import replace_file
 from scopeline.shipped import shipped_pipelines
 from scopeline_calibration.answers import classifying
 from scopeline_calibration.labelled import UNKNOWN, Labelled
-from scopeline_calibration.reliability import balanced_accuracy, with_interval
+from scopeline_calibration.reliability import balanced_statistic, with_interval
 from scopeline_calibration.risk_coverage import Curve, OperatingPoint, operating_point, risk_coverage
 
 FEWEST = 40
@@ -78,7 +78,7 @@ def _threshold(
     else:
         scores, wrong = said.max(axis=1), said.argmax(axis=1) != truth
     curve = risk_coverage(scores, wrong)
-    worth = with_interval(balanced_accuracy, said, truth, groups, seed=seed)
+    worth = with_interval(balanced_statistic(said, truth), groups, seed=seed)
     why = None
     point = None
     if worth.low <= 1 / max(2, len(np.unique(truth))):
