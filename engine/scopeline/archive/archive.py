@@ -42,7 +42,7 @@ class Archive:
         self._setup, self._workers, self._out, self._retries = setup, workers, out, retries
         self._on_progress = on_progress
         self._told = False
-        self._holds: dict[str, ExitStack] = {}
+        self._holds: dict[str, tuple[Job, ExitStack]] = {}
         self.stopped = False
 
     def stop(self) -> None:
@@ -72,7 +72,7 @@ class Archive:
                 manifest.add(outcome)
                 yield outcome
         finally:
-            for hold in self._holds.values():
+            for _, hold in self._holds.values():
                 hold.close()
             self._holds.clear()
 
@@ -92,9 +92,8 @@ class Archive:
                     yield from self._placed(schedule.answer(event.ticket, event.answer))
                 elif isinstance(event, Lost):
                     yield from self._placed(schedule.lost(event.ticket, event.why, begun=event.begun))
-        for (
-            job
-        ) in schedule.jobs_at_work():  # in chunks, and stopped: those that are done wait for the next call
+        # Stopped without a last word; chunks that are done wait for the next call.
+        for job, _ in self._holds.values():
             yield Outcome(job, "interrupted", None, f"what was judged is in {job.partial.name}")
 
     def _hand_out(self, schedule: Schedule) -> list[Outcome]:
@@ -113,7 +112,7 @@ class Archive:
             if job.place not in self._holds:
                 hold = ExitStack()
                 hold.enter_context(held(job))
-                self._holds[job.place] = hold
+                self._holds[job.place] = job, hold
         except Exception as error:
             return schedule.answer(ticket, Ended(failure(job, error)))
         self._workers.submit(ticket, task)
@@ -131,7 +130,7 @@ class Archive:
             except Exception as error:
                 outcome = failure(job, error)
             if job.place in self._holds:
-                self._holds.pop(job.place).close()
+                self._holds.pop(job.place)[1].close()
             yield outcome
 
 

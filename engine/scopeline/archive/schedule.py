@@ -100,11 +100,6 @@ class Schedule:
         self._tickets[self._count] = (task, state)
         return self._count, task
 
-    def jobs_at_work(self) -> list[Job]:
-        """Recordings of which something was given out and whose outcome is not known."""
-        states = [state for _, state in self._tickets.values()] + self._long
-        return list({state.job.place: state.job for state in states}.values())
-
     def answer(self, ticket: int, answer: Answer) -> list[Outcome]:
         """What a worker said; the outcomes that follow from it."""
         task, state = self._tickets.pop(ticket)

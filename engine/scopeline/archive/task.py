@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 
@@ -29,35 +29,47 @@ class Setup:
 
     def travelling(self) -> Setup:
         """The same for another machine, where what ships with Scopeline may lie in another folder."""
-        home = Path(self.pipeline.folder).resolve() == shipped_pipelines().resolve()
-        folder = _SHIPPED if home else str(Path(self.pipeline.folder).resolve())
-        return self._with_folder(folder)
+        home = Path(self.pipeline.folder).resolve()
+        return self._in_folder(_SHIPPED if home == shipped_pipelines().resolve() else str(home))
 
     def arrived(self) -> Setup:
-        """What `travelling` was given, here."""
-        here = self.pipeline.folder == _SHIPPED
-        return self._with_folder(str(shipped_pipelines()) if here else self.pipeline.folder)
+        """What `travelling` gave, on the other machine."""
+        home = self.pipeline.folder
+        return self._in_folder(str(shipped_pipelines()) if home == _SHIPPED else home)
 
-    def _with_folder(self, folder: str) -> Setup:
+    def _in_folder(self, folder: str) -> Setup:
         return replace(self, pipeline=msgspec.structs.replace(self.pipeline, folder=folder))
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingTask:
-    """Work on a recording in one pass, or say how it is cut when it is long."""
+class _Task:
+    """What all tasks have."""
 
     job: Job
     setup: Setup
+
+    def travelling(self) -> Self:
+        """The same for another machine: paths from the root on."""
+        job = replace(self.job, video=self.job.video.resolve(), folder=self.job.folder.resolve())
+        return replace(self, job=job, setup=self.setup.travelling())
+
+    def arrived(self) -> Self:
+        """What `travelling` gave, on the other machine."""
+        return replace(self, setup=self.setup.arrived())
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingTask(_Task):
+    """Work on a recording in one pass, or say how it is cut when it is long."""
+
     whole: bool = False
     """In one pass, whatever its length."""
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkTask:
+class ChunkTask(_Task):
     """Work on a chunk of a recording whose plan is written."""
 
-    job: Job
-    setup: Setup
     index: int
     seed: int | None = None
     """Number of a chunk that is done and from whose end to warm up; None: the chunk before is done, and this one begins
@@ -65,11 +77,9 @@ class ChunkTask:
 
 
 @dataclass(frozen=True, slots=True)
-class JoinTask:
+class JoinTask(_Task):
     """Make the results of a recording whose chunks are done."""
 
-    job: Job
-    setup: Setup
     chunks: int
 
 

@@ -15,14 +15,17 @@ from rich.text import Text
 
 from scopeline.archive.archive import Archive
 from scopeline.archive.local_workers import LocalWorkers, cores
+from scopeline.archive.ray_workers import RayWorkers
 from scopeline.archive.recordings import find_recordings
 from scopeline.archive.task import Setup
+from scopeline.archive.workers import Workers
 from scopeline.assemble import check
 from scopeline.batch import Outcome, plan
 from scopeline.commands.batch_view import STYLES, BatchView
 from scopeline.commands.interrupt import INTERRUPTED, stops_on_interrupt
 from scopeline.config import load_pipeline
 from scopeline.contact_sheet import length_text
+from scopeline.errors import ConfigError
 
 CHUNK_MINUTES: Final = 5.0
 """At 60 frames/s 18,000 frames: two minutes of work and 2 MB, so that a worker that dies costs little."""
@@ -56,6 +59,12 @@ def batch(
         float,
         typer.Option(min=0.02, help="Recordings longer than one and a half of this are worked on in pieces."),
     ] = CHUNK_MINUTES,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Work on a Ray cluster: its address, 'auto', or 'local'. See docs/cluster.md."),
+    ] = None,
+    task_cpus: Annotated[float, typer.Option(min=0.0, help="With --ray: cores that one task takes.")] = 1.0,
+    task_gpus: Annotated[float, typer.Option(min=0.0, help="With --ray: GPUs that one task takes.")] = 0.0,
 ) -> None:
     """Judge recordings and write frames, segments, chapters, a summary and a contact sheet for each.
 
@@ -75,7 +84,7 @@ def batch(
     console = Console(soft_wrap=True)
     view = BatchView(console, jobs)
     outcomes = []
-    with closing(LocalWorkers(workers or cores())) as crew:
+    with closing(_workers(workers, ray, task_cpus, task_gpus)) as crew:
         run = Archive(Setup(chosen, 60 * chunk_minutes), crew, out, retries=retries, on_progress=view.hear)
         with stops_on_interrupt(run), view.progress:
             for outcome in run.work(jobs, again=again):
@@ -87,6 +96,16 @@ def batch(
         raise typer.Exit(INTERRUPTED)
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _workers(count: int | None, ray: str | None, cpus: float, gpus: float) -> Workers:
+    if ray is None:
+        return LocalWorkers(count or cores())
+    if not cpus and not gpus:
+        raise ConfigError(
+            "a task that takes no core and no GPU has no bound; give --task-cpus or --task-gpus"
+        )
+    return RayWorkers(ray, cpus=cpus, gpus=gpus, most=count)
 
 
 def _table(outcomes: Sequence[Outcome], jobs: int) -> Table:
