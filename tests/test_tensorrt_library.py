@@ -78,7 +78,7 @@ def test_10_and_11_get_the_fp16_graph_and_no_flag_that_11_has_lost(
 
 @pytest.mark.parametrize("version", ["7.2.3", "9.0.0"])
 def test_a_version_without_a_known_way_to_fp16_is_refused(version: str) -> None:
-    with pytest.raises(BackendError, match="wanted 8.6, 10 or 11"):
+    with pytest.raises(BackendError, match=r"wanted 8.6, 10 or 11"):
         TensorRt(fake_tensorrt(version, FakeCudaRuntime()))
 
 

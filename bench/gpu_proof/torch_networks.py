@@ -3,14 +3,15 @@
 runs in the GPU machine's own Python, not in that of TensorRT.
 
 Random weights, because nothing can be fetched there: for latency they are as good as trained ones. Batch normalisation
-is set to what the network really sees and the answers are scaled to the size of trained logits, so that the parity rows are
-about numbers of the usual size; they are no statement about a trained network of the name.
+is set to what the network really sees and the answers are scaled to the size of trained logits, so that the parity rows
+are about numbers of the usual size; they are no statement about a trained network of the name.
 
     python3 torch_networks.py OUT      writes OUT/<name>.onnx
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,8 @@ class UNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         sizes = (32, 64, 128, 256, 512)
-        self.down = nn.ModuleList([Block(a, b) for a, b in zip((3, *sizes), sizes)])
-        self.up = nn.ModuleList([nn.ConvTranspose2d(b, a, 2, 2) for a, b in zip(sizes, sizes[1:])])
+        self.down = nn.ModuleList([Block(a, b) for a, b in zip((3, *sizes[:-1]), sizes, strict=True)])
+        self.up = nn.ModuleList([nn.ConvTranspose2d(b, a, 2, 2) for a, b in itertools.pairwise(sizes)])
         self.join = nn.ModuleList([Block(2 * a, a) for a in sizes[:-1]])
         self.answer = nn.Conv2d(sizes[0], 1, 1)
 

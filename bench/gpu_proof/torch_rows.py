@@ -1,6 +1,6 @@
 # mypy: ignore-errors
-"""What PyTorch takes for the same networks on the same GPU, pixels on the host to answers on the host, batch 1: eager in
-FP32 and FP16, torch.compile in FP16, FP16 in a CUDA graph. Needs torch; runs in the GPU machine's own Python.
+"""What PyTorch takes for the same networks on the same GPU, pixels on the host to answers on the host, batch 1: eager
+in FP32 and FP16, torch.compile in FP16, FP16 in a CUDA graph. Needs torch; runs in the GPU machine's own Python.
 
     python3 torch_rows.py OUT.json [--cpu]
 

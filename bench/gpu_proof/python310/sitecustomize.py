@@ -16,7 +16,7 @@ if sys.version_info < (3, 11):  # noqa: UP036
     import tomli
     import typing_extensions
 
-    class _StrEnum(str, enum.Enum):
+    class _StrEnum(str, enum.Enum):  # noqa: UP042
         """As `enum.StrEnum`."""
 
         def __str__(self) -> str:
