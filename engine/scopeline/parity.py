@@ -196,17 +196,19 @@ class _Comparison:
     def take(self, start: int, wanted: NDArray[np.float32], found: NDArray[np.float32]) -> None:
         """Compare logits of frames from number `start` on. A NaN or Inf of either runtime is a wrong number."""
         self.wrong_numbers += int((~np.isfinite(wanted)).sum() + (~np.isfinite(found)).sum())
-        for number, (one, other) in enumerate(zip(wanted, found, strict=True), start):
-            expected, said = _answer(self.head, one), _answer(self.head, other)
+        with np.errstate(all="ignore"):  # of what is no number, which is counted
+            expected = np.stack([_answer(self.head, each) for each in wanted])
+            said = np.stack([_answer(self.head, each) for each in found])
             # What cannot be compared differs by all there is.
             apart = np.nan_to_num(np.abs(expected - said), nan=1.0, posinf=1.0)
-            self.largest = max(self.largest, float(apart.max()))
-            steps = np.ceil(apart.ravel() * _BINS).astype(np.int64).clip(0, _BINS)
-            self.counts += np.bincount(steps, minlength=_BINS + 1)
-            if self.head.role == "mask":
-                self._take_mask(expected, said)
-            else:
-                self.wanted[number], self.found[number] = expected, said
+        self.largest = max(self.largest, float(apart.max()))
+        np.add.at(self.counts, np.ceil(apart.ravel() * _BINS).astype(np.int64).clip(0, _BINS), 1)
+        if self.head.role == "mask":
+            for one, other in zip(expected, said, strict=True):
+                self._take_mask(one, other)
+        else:
+            self.wanted[start : start + len(wanted)] = expected
+            self.found[start : start + len(found)] = said
 
     def _take_mask(self, expected: NDArray[np.float32], said: NDArray[np.float32]) -> None:
         threshold = 0.5 if self.head.threshold is None else self.head.threshold
@@ -223,8 +225,7 @@ class _Comparison:
 
 
 def _answer(head: Head, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    with np.errstate(all="ignore"):  # of what is no number, which is counted
-        return head.mask(logits) if head.role == "mask" else head.probabilities(logits)
+    return head.mask(logits) if head.role == "mask" else head.probabilities(logits)
 
 
 def _rows(
