@@ -168,7 +168,7 @@ def _run(
         whole=legs.get("made to received"),
         missed=1 - int((age_ms <= period_s * 1e3).sum()) / len(frames),
         given_up=len(frames) - len(results),
-        results_s=len(results) / ((results[-1, 3] - results[0, 3]) / 1e9 + period_s),
+        results_s=len(results) / (float(results[-1, 3] - results[0, 3]) / 1e9 + period_s),
         depths=_depths(frames),
         account=account(made, captured, heard) if made is not None else None,
         captured=len(captured),
