@@ -488,3 +488,7 @@ class _Context:
 def _at(address: int, shape: tuple[int, ...], dtype: Any) -> Any:
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     return np.frombuffer((ctypes.c_uint8 * size).from_address(address), dtype).reshape(shape)
+
+
+RUNTIME = FakeCudaRuntime()
+"""Of a process of its own, where both packages must be about the same memory."""

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import msgspec
 
@@ -27,11 +27,16 @@ from scopeline.backends.tensorrt_trial_frames import trial_frames
 from scopeline.bundle import load_bundle
 from scopeline.errors import ScopelineError
 
+_NICE: Final = 10
+"""A build keeps a core busy for minutes; the stages of a live run beside it come first."""
+
 
 def main() -> int:
     """Work off the order in the first argument; 0 when there is a verdict, 1 when there is none."""
     order = msgspec.json.decode(sys.argv[1], type=BuildOrder)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C in the terminal is the parent's to answer
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
     with os.fdopen(os.dup(1), "wb", buffering=0) as out:
         os.dup2(2, 1)  # whatever a library prints must not come between the lines
         lock = threading.Lock()
