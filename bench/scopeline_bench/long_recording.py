@@ -1,0 +1,101 @@
+"""Whether a long recording needs no more memory than a short one, and is the same in pieces as in one pass."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from scopeline.run_stamps import digests
+from scopeline_bench.batch_process import Watched, arguments, run_batch
+from scopeline_bench.clip import ClipPlan
+from scopeline_bench.machine import Machine, load, this_machine
+from scopeline_bench.report import Rows, describe, publish
+from scopeline_bench.stage import drawn_clip, progress_bar
+
+_PLAN = ClipPlan(1920, 1080, 25, 1, 6.0, loop=250)
+_SETTLED_SHARE = 0.2
+"""Growth is reckoned from here on: by then every buffer has been used once."""
+ALLOWED_SHARE, ALLOWED_MB = 0.05, 10.0
+
+
+class Long(msgspec.Struct, frozen=True, kw_only=True):
+    """What the two runs came to."""
+
+    frames: int
+    fps: int
+    workers: int
+    chunk_minutes: float
+    pieces_s: float
+    one_pass_s: float
+    memory_mb: dict[str, list[tuple[float, float]]]
+    """By run: seconds and resident memory of the largest process."""
+    different: list[str]
+
+    def growth_mb(self, run: str) -> float:
+        """The highest reading after the first fifth, less the first after it."""
+        sizes = [mb for _, mb in self.memory_mb[run]]
+        settled = sizes[int(len(sizes) * _SETTLED_SHARE) :]
+        return round(max(settled) - settled[0], 1) if settled else 0.0
+
+    def is_flat(self, run: str) -> bool:
+        sizes = [mb for _, mb in self.memory_mb[run]]
+        return self.growth_mb(run) <= max(ALLOWED_MB, ALLOWED_SHARE * max(sizes, default=0.0))
+
+
+def main(
+    *, minutes: float, fps: int, workers: int, chunk_minutes: float, pipeline: str, out: Path | None
+) -> bool:
+    """Measure, print, save; whether memory was flat and the results were the same."""
+    console, machine = Console(), this_machine()
+    with progress_bar(console) as progress:
+        clip = drawn_clip(replace(_PLAN, fps=fps, frames=round(60 * minutes * fps)), progress)
+    every_s = 2.0
+    with tempfile.TemporaryDirectory(prefix="scopeline-long-") as folder:
+        root = Path(folder)
+        more = ["--workers", str(workers), "--chunk-minutes", str(chunk_minutes)]
+        pieces = run_batch(arguments(clip, root / "pieces", pipeline, more), every_s=every_s)
+        console.print(f"in pieces: {pieces.seconds:.0f} s, exit code {pieces.exit_code}")
+        more = ["--workers", "1", "--chunk-minutes", str(2 * minutes)]
+        whole = run_batch(arguments(clip, root / "whole", pipeline, more), every_s=every_s)
+        console.print(f"in one pass: {whole.seconds:.0f} s, exit code {whole.exit_code}")
+        here, there = (digests(root / name / clip.stem) for name in ("pieces", "whole"))
+    kept = Long(
+        frames=round(60 * minutes * fps),
+        fps=fps,
+        workers=workers,
+        chunk_minutes=chunk_minutes,
+        pieces_s=round(pieces.seconds, 1),
+        one_pass_s=round(whole.seconds, 1),
+        memory_mb={"pieces": pieces.memory_mb, "one pass": whole.memory_mb},
+        different=[name for name in sorted({*here, *there}) if here.get(name) != there.get(name)],
+    )
+    publish("long", console, out, machine, [_table(kept)], _notes(kept, machine, pieces, whole), kept)
+    return not kept.different and all(kept.is_flat(run) for run in kept.memory_mb)
+
+
+def _table(kept: Long) -> Rows:
+    rows = tuple(
+        (
+            run,
+            f"{seconds}",
+            f"{max((mb for _, mb in kept.memory_mb[run]), default=0.0):.0f}",
+            f"{kept.growth_mb(run):+.1f}",
+        )
+        for run, seconds in (("pieces", kept.pieces_s), ("one pass", kept.one_pass_s))
+    )
+    title = f"{kept.frames} frames of 1080p at {kept.fps} frames/s"
+    columns = ("run", "s", "largest process, MB", "growth after the first fifth, MB")
+    return Rows(title=title, columns=columns, rows=rows)
+
+
+def _notes(kept: Long, machine: Machine, pieces: Watched, whole: Watched) -> list[str]:
+    same = f"DIFFERENT: {', '.join(kept.different)}" if kept.different else "the same, run stamps left out"
+    return [
+        f"Results in pieces of {kept.chunk_minutes:g} minutes with {kept.workers} workers and in one pass: {same}.",
+        f"Exit codes {pieces.exit_code} and {whole.exit_code}.",
+        describe(machine, load()),
+    ]
