@@ -76,18 +76,21 @@ class EngineProcess:
         feed: What the engine shall watch.
         pipeline: Pipeline file, or the name of one that ships.
         folder: For sockets, journal and stamps.
+        weighs: Whether its memory is read once a second; that takes 8 ms, and on a busy machine longer, in which
+            nothing is received.
 
     Raises:
         SourceError: on `finish`, when the engine did not end as it should; with what it said.
     """
 
-    def __init__(self, feed: FeedAt, pipeline: str, folder: Path) -> None:
+    def __init__(self, feed: FeedAt, pipeline: str, folder: Path, *, weighs: bool = True) -> None:
         self.weights: list[Weight] = []
         self.changes: list[Change] = []
         self.reasons: dict[str, int] = {}
         self.identity: dict[str, str] = {}
         """What judged: each bundle's fingerprint, and the pipeline's name and hash."""
         self._heard = array("q")
+        self._weighs = weighs
         self._folder = folder
         self._captured = folder / "captured"
         self.address = f"ipc://{folder}/bus"
@@ -124,7 +127,7 @@ class EngineProcess:
             what = message.signal if message.event == "signal" else message.incident or ""
             self.changes.append(Change(received_ns=now_ns, event=message.event, what=what, text=message.text))
         # Directly after a message, when the next is a frame's time away: weighing takes 2 ms.
-        if not self.weights or now_ns - self.weights[-1].at_ns > _WEIGH_EVERY_NS:
+        if self._weighs and (not self.weights or now_ns - self.weights[-1].at_ns > _WEIGH_EVERY_NS):
             self._weigh(now_ns)
         return message
 

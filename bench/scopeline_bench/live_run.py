@@ -135,12 +135,14 @@ def measure_live(plan: LivePlan, on_second: Callable[[float], None] = lambda _: 
 def _watched(plan: LivePlan) -> Iterator[tuple[Sender | None, EngineProcess, int]]:
     if plan.source is None:
         width_px, height_px = plan.size_px
-        with watched_feed("raw", PictureSize(width_px, height_px, plan.fps), plan.pipeline) as feed:
+        with watched_feed(
+            "raw", PictureSize(width_px, height_px, plan.fps), plan.pipeline, weighs=False
+        ) as feed:
             yield feed.sender, feed.engine, feed.began_ns
         return
     with (
         tempfile.TemporaryDirectory(prefix="scopeline-") as place,
-        EngineProcess(FeedAt(address=plan.source), plan.pipeline, Path(place)) as engine,
+        EngineProcess(FeedAt(address=plan.source), plan.pipeline, Path(place), weighs=False) as engine,
     ):
         began_ns = engine.first_frame_ns(PATIENCE_S)
         if began_ns is None:

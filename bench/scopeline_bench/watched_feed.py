@@ -47,7 +47,12 @@ class WatchedFeed:
 
 @contextmanager
 def watched_feed(
-    kind: FeedKind, size: PictureSize, pipeline: str, plants: Mapping[int, Plant] | None = None
+    kind: FeedKind,
+    size: PictureSize,
+    pipeline: str,
+    plants: Mapping[int, Plant] | None = None,
+    *,
+    weighs: bool = True,
 ) -> Iterator[WatchedFeed]:
     """A feed that is sent and watched while the block goes on; every process is gone after it.
 
@@ -56,6 +61,7 @@ def watched_feed(
         size: Its pictures.
         pipeline: Pipeline file, or the name of one that ships.
         plants: What the sender does to which picture.
+        weighs: Whether the engine's memory is read once a second.
 
     Raises:
         SourceError: this machine cannot send it, or no result came.
@@ -69,7 +75,7 @@ def watched_feed(
         )
         with (
             Sender(transmission, folder, plants) as sender,
-            EngineProcess(transmission.feed, pipeline, folder) as engine,
+            EngineProcess(transmission.feed, pipeline, folder, weighs=weighs) as engine,
         ):
             sender.start()
             began_ns = engine.first_frame_ns(PATIENCE_S)
