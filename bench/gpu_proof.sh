@@ -8,7 +8,7 @@
 # DIR       what one call leaves for the next (/tmp/gpu-proof); a stage that is done is not done again
 # ZIP       real frames for the parity gate (python -m scopeline_bench.proof_frames DATA ZIP)
 #
-# A stage is begun only while there is time for it; the last line names what is left for another call with the same DIR.
+# In a rehearsal only --minutes limits a stage. A stage is begun only while there is time for it; the last line names what is left for another call with the same DIR.
 # --rehearse goes through it on a machine without a GPU, with the Python given in REHEARSE_PYTHON or found as python3.
 set -uo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -66,7 +66,7 @@ for stage in ${stages//,/ }; do
   [ -e "$state/done/$stage" ] && continue
   remaining=$(( end - $(date +%s) ))
   if [ "$remaining" -lt "$(least "$stage")" ]; then left="$left $stage"; continue; fi
-  most=$(limit "$stage"); [ "$most" -lt "$remaining" ] || most=$remaining
+  most=$(limit "$stage"); [ "$most" -lt "$remaining" ] && [ -z "$rehearse" ] || most=$remaining
   echo "== $stage (at most $most s)" | tee -a "$log"
   export -f work engine; export here python torch_python state frames rehearse
   timeout --kill-after=5 "$most" bash -c 'work "$1"' _ "$stage" 2>&1 | tee -a "$log"
