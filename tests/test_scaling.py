@@ -152,8 +152,6 @@ def test_shuffled_labels_make_a_head_uninformative_and_not_calibrated() -> None:
     shuffled = np.random.default_rng(0).permutation(truth)
     found = calibrate_head(ORGAN, logits, shuffled, np.arange(1500))
     assert found.outcome == "uninformative"
-    assert found.measured_after is not None
-    assert found.measured_after.error.value < 0.05  # flattened, it would have looked calibrated
 
 
 def test_a_head_that_is_calibrated_already_keeps_what_it_has() -> None:
