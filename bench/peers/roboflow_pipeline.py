@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from inference import InferencePipeline
+from scopeline_training.shim import make_torchvision_importable
 from kit import Judge, told, work
+
+make_torchvision_importable()  # beside the CPU-only torch that is lent
+from inference import InferencePipeline  # noqa: E402
 
 order = told()
 judge = Judge(order)

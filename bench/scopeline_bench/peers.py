@@ -25,7 +25,7 @@ from scopeline_bench.sender import Sender, transmission_of
 from scopeline_bench.stamps import Rows64
 
 _SCRIPTS: Final = Path(__file__).parents[1] / "peers"
-_ROOTS: Final = (Path(__file__).parents[2] / "engine", Path(__file__).parents[1])
+_ROOTS: Final = tuple(Path(__file__).parents[2] / each for each in ("engine", "bench", "training"))
 _PATIENCE_S: Final = 240.0
 """For a first result: one of them imports for half a minute on a free machine."""
 
