@@ -9,8 +9,10 @@ from __future__ import annotations
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036
+    import ctypes
     import datetime
     import enum
+    import gc
     import typing
 
     import tomli
@@ -35,3 +37,11 @@ if sys.version_info < (3, 11):  # noqa: UP036
     for _name in ("Self", "assert_never", "Never", "LiteralString", "NotRequired", "Required"):
         if not hasattr(typing, _name):
             setattr(typing, _name, getattr(typing_extensions, _name))
+
+    def _add_note(self: BaseException, note: str) -> None:
+        """As `BaseException.add_note`."""
+        self.__notes__ = [*getattr(self, "__notes__", []), note]  # type: ignore[attr-defined]
+
+    # A built-in type takes no new attribute by assignment.
+    gc.get_referents(BaseException.__dict__)[0]["add_note"] = _add_note
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(BaseException))
