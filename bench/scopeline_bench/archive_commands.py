@@ -65,3 +65,20 @@ def long(
         minutes=minutes, fps=fps, workers=workers, chunk_minutes=chunk_minutes, pipeline=pipeline, out=out
     ):
         raise typer.Exit(1)
+
+
+def cluster(
+    clips: Annotated[int, typer.Option(min=2, help="Recordings.")] = 24,
+    seconds: Annotated[float, typer.Option(min=2, help="Length of a drawn clip.")] = 20.0,
+    pipeline: _Pipeline = "colonoscopy",
+    chunk_minutes: Annotated[float, typer.Option(help="As of `scopeline batch`.")] = 5.0,
+    out: _Out = None,
+) -> None:
+    """Local workers and a Ray cluster of two nodes on this machine, one of which is killed on the way.
+
+    Needs the extra `ray`. Exit code 1 unless all runs give the same results, run stamps left out.
+    """
+    from scopeline_bench import cluster as bench
+
+    if not bench.main(clips=clips, seconds=seconds, pipeline=pipeline, chunk_minutes=chunk_minutes, out=out):
+        raise typer.Exit(1)

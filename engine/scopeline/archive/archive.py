@@ -93,7 +93,7 @@ class Archive:
                 elif isinstance(event, Lost):
                     yield from self._placed(schedule.lost(event.ticket, event.why, begun=event.begun))
         # Stopped without a last word; chunks that are done wait for the next call.
-        for job, _ in self._holds.values():
+        for job in [job for job, _ in self._holds.values() if any(job.partial.iterdir())]:
             yield Outcome(job, "interrupted", None, f"what was judged is in {job.partial.name}")
 
     def _hand_out(self, schedule: Schedule) -> list[Outcome]:

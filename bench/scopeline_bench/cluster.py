@@ -1,0 +1,166 @@
+"""What Ray costs and whether it holds: one worker, two, two nodes of Ray, and one of them killed on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import psutil  # type: ignore[import-untyped]
+from rich.console import Console
+
+from scopeline_bench.archive import differences, make_archive
+from scopeline_bench.batch_process import arguments, run_batch
+from scopeline_bench.machine import Machine, load, this_machine
+from scopeline_bench.report import Rows, describe, publish
+
+_PORT = 16379
+_RAY = [sys.executable, "-m", "ray.scripts.scripts"]
+_STORE_BYTES = 100_000_000
+
+
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """What the runs came to."""
+
+    clips: int
+    one_s: float
+    """One local worker."""
+    two_s: float
+    """Two local workers."""
+    ray_one_s: float
+    """Ray with one node of one core."""
+    ray_two_s: float
+    """Ray with two nodes of one core each."""
+    killed_s: float
+    """The same, one node killed half-way."""
+    was_killed: bool
+    different: list[str]
+    """Files that differ from those of one local worker in any other run, run stamps left out."""
+
+    @property
+    def is_right(self) -> bool:
+        return self.was_killed and not self.different
+
+
+def main(*, clips: int, seconds: float, pipeline: str, chunk_minutes: float, out: Path | None) -> bool:
+    """Measure, print, save; whether all runs gave the same."""
+    console, machine = Console(), this_machine()
+    with tempfile.TemporaryDirectory(prefix="scopeline-cluster-") as folder:
+        root = Path(folder)
+        make_archive(root / "in", clips=clips, broken=0, seconds=seconds, real=None)
+        kept = _measure(root, pipeline, ["--chunk-minutes", str(chunk_minutes)], clips, console)
+    publish("cluster", console, out, machine, [_table(kept)], _notes(kept, machine), kept)
+    return kept.is_right
+
+
+def _measure(root: Path, pipeline: str, more: Sequence[str], clips: int, console: Console) -> Shared:
+    seconds: dict[str, float] = {}
+
+    def run(name: str, *options: str) -> None:
+        watched = run_batch(arguments(root / "in", root / name, pipeline, [*more, *options]))
+        seconds[name] = round(watched.seconds, 1)
+        console.print(f"{name}: {watched.seconds:.1f} s, exit code {watched.exit_code}")
+
+    run("one", "--workers", "1")
+    run("two", "--workers", "2")
+    address = f"127.0.0.1:{_PORT}"
+    with _node("--head", f"--port={_PORT}", "--include-dashboard=false"):
+        run("ray one", "--ray", address)
+        with _node(f"--address={address}"):
+            run("ray two", "--ray", address)
+        with _node(f"--address={address}") as processes:
+            was_killed = _run_and_kill(root, pipeline, more, address, processes, seconds)
+    names = [name for name in (*seconds, "killed") if name != "one"]
+    different = [
+        f"{name}: {each}" for name in dict.fromkeys(names) for each in differences(root / "one", root / name)
+    ]
+    return Shared(
+        clips=clips,
+        one_s=seconds["one"],
+        two_s=seconds["two"],
+        ray_one_s=seconds["ray one"],
+        ray_two_s=seconds["ray two"],
+        killed_s=seconds["killed"],
+        was_killed=was_killed,
+        different=different,
+    )
+
+
+def _run_and_kill(
+    root: Path,
+    pipeline: str,
+    more: Sequence[str],
+    address: str,
+    node: Sequence[psutil.Process],
+    seconds: dict[str, float],
+) -> bool:
+    """A run in which a node dies with everything on it when a third of the undisturbed time is over."""
+    started_s = time.monotonic()
+    command = arguments(root / "in", root / "killed", pipeline, [*more, "--ray", address])
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds["ray two"] / 3)
+        was_running = process.poll() is None
+        _kill(node)
+        process.wait()
+    seconds["killed"] = round(time.monotonic() - started_s, 1)
+    return was_running
+
+
+@contextlib.contextmanager
+def _node(*options: str) -> Iterator[list[psutil.Process]]:
+    """A Ray node of one core on this machine; its own processes end with the block."""
+    before = {process.pid for process in psutil.process_iter()}
+    size = f"--object-store-memory={_STORE_BYTES}"
+    subprocess.run([*_RAY, "start", "--num-cpus=1", size, *options], check=True, stdout=subprocess.DEVNULL)
+    mine = [each for each in psutil.process_iter() if each.pid not in before and _is_ray(each)]
+    try:
+        yield mine
+    finally:
+        _kill(mine)
+
+
+def _is_ray(process: psutil.Process) -> bool:
+    try:
+        return any("ray" in word for word in process.cmdline()[:3])
+    except psutil.Error:
+        return False
+
+
+def _kill(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            for child in process.children(recursive=True):
+                child.send_signal(signal.SIGKILL)
+            process.send_signal(signal.SIGKILL)
+
+
+def _table(kept: Shared) -> Rows:
+    rows = (
+        ("one local worker", f"{kept.one_s}", "1.00"),
+        ("two local workers", f"{kept.two_s}", f"{kept.one_s / kept.two_s:.2f}"),
+        ("Ray, one node of one core", f"{kept.ray_one_s}", f"{kept.one_s / kept.ray_one_s:.2f}"),
+        ("Ray, two nodes of one core", f"{kept.ray_two_s}", f"{kept.one_s / kept.ray_two_s:.2f}"),
+        ("the same, one killed on the way", f"{kept.killed_s}", f"{kept.one_s / kept.killed_s:.2f}"),
+    )
+    return Rows(title=f"{kept.clips} clips", columns=("who", "s", "speed over one worker"), rows=rows)
+
+
+def _notes(kept: Shared, machine: Machine) -> list[str]:
+    same = (
+        f"DIFFERENT: {', '.join(kept.different[:10])}"
+        if kept.different
+        else "all the same, run stamps left out"
+    )
+    return [
+        f"Results: {same}. The node {'was' if kept.was_killed else 'WAS NOT'} killed while the batch ran.",
+        f"Ray over local, two workers: {kept.ray_two_s / kept.two_s:.2f} of the time; scaling from one to two: "
+        f"{kept.one_s / kept.two_s:.2f} local, {kept.ray_one_s / kept.ray_two_s:.2f} on Ray.",
+        describe(machine, load()),
+    ]
