@@ -27,6 +27,7 @@ from scopeline.marks import MarkSource
 from scopeline.notices import Notices
 from scopeline.ports import Backend, Companion, Sink, Source
 from scopeline.prepare import Preparer
+from scopeline.profile_choice import AUTO, NONE, load_choice, profile_files
 from scopeline.scope_profile import load_profile
 from scopeline.shipped import shipped_scopes
 from scopeline.signal_look import SignalLook
@@ -117,7 +118,7 @@ def assemble_parts(
     """
     # OpenCV's own threads would compete with the stages for two cores, for pictures of 224 pixels.
     cv2.setNumThreads(1)
-    profile = load_profile(profile_path(pipeline)) if pipeline.field.profile else None
+    tracker = field_tracker(pipeline)
     with ExitStack() as backends:
         companions: list[Companion] = []
         models, inputs = _open_models(
@@ -126,7 +127,7 @@ def assemble_parts(
         heads = [head for model in models for head in model.bundle.heads]
         tracers = _tracers(models)
         parts = Parts(
-            Preparer(inputs, FieldTracker(profile), SignalLook() if live else None),
+            Preparer(inputs, tracker, SignalLook() if live else None),
             Judge(models, pipeline.heads, usable_at=pipeline.quality.usable_at),
             Concluder(
                 _identity(pipeline, source, models, session or new_session(), replay),
@@ -154,8 +155,7 @@ def check(pipeline: Pipeline) -> None:
         Judge(models, pipeline.heads, usable_at=pipeline.quality.usable_at)
         heads = [head for model in models for head in model.bundle.heads]
         Concluder(Identity("", "", "", "", {}, ""), pipeline, heads)
-        if pipeline.field.profile:
-            load_profile(profile_path(pipeline))
+        field_tracker(pipeline)
 
 
 def new_session() -> str:
@@ -227,9 +227,7 @@ def _open_models(
             backend = standby.backend
             companions.extend(standby.companions)
         else:
-            backend = open_backend(
-                choice.backend, bundle, threads=choice.threads, precision=choice.precision
-            )
+            backend = open_backend(choice.backend, bundle, threads=choice.threads, precision=choice.precision)
         backends.enter_context(closing(backend))
         models.append(Model(bundle, backend, inputs.index(bundle.input)))
     companions.extend(warmers(pipeline.bundles, pipeline.gpu))
@@ -243,7 +241,24 @@ def installed_version() -> str:
         return "0+checkout"
 
 
-def profile_path(pipeline: Pipeline) -> Path:
-    """Where the pipeline's scope profile lies: a shipped one by its bare name, else a file beside the pipeline."""
-    profile = Path(pipeline.field.profile or "")
-    return Path(pipeline.folder) / profile if profile.suffix else shipped_scopes() / f"{profile}.toml"
+def field_tracker(pipeline: Pipeline) -> FieldTracker:
+    """The tracker that the pipeline's `[field]` asks for.
+
+    Raises:
+        ConfigError: a scope profile is missing or damaged.
+    """
+    if pipeline.field.profile == NONE:
+        return FieldTracker()
+    if pipeline.field.profile == AUTO:
+        return FieldTracker(choice=load_choice(shipped_scopes()))
+    return FieldTracker(load_profile(profile_paths(pipeline)[0]))
+
+
+def profile_paths(pipeline: Pipeline) -> list[Path]:
+    """The scope profiles that may decide results: the one that is named (a shipped one by its bare name, else a file
+    beside the pipeline), or all that ship."""
+    name = pipeline.field.profile
+    if name in (AUTO, NONE):
+        return profile_files(shipped_scopes()) if name == AUTO else []
+    path = Path(name)
+    return [Path(pipeline.folder) / path if path.suffix else shipped_scopes() / f"{path}.toml"]

@@ -20,7 +20,7 @@ from typing import Final, Literal
 import msgspec
 
 from scopeline.archive.code import code_hash
-from scopeline.assemble import assemble, installed_version, profile_path
+from scopeline.assemble import assemble, installed_version, profile_paths
 from scopeline.bundle import load_bundle
 from scopeline.config import Pipeline
 from scopeline.crop import View
@@ -232,7 +232,7 @@ def plan(
     bundles = {
         Path(choice.path).name: _hash_of_bundle(pipeline.bundle_path(choice)) for choice in pipeline.bundles
     }
-    profile = _hash_of_file(profile_path(pipeline)) if pipeline.field.profile else None
+    profile = _hash_of_profiles(profile_paths(pipeline))
     jobs: dict[str, Job] = {}
     for video in videos:
         place = hashlib.sha256(str(video.resolve()).encode()).hexdigest()[:12]
@@ -413,6 +413,13 @@ def _fingerprint(video: Path) -> str | None:
 def _hash_of_bundle(folder: Path) -> str:
     load_bundle(folder)  # the description names the weights' hash; this has checked it
     return _hash_of_file(folder / "bundle.toml") or ""
+
+
+def _hash_of_profiles(paths: Sequence[Path]) -> str | None:
+    """Of every scope profile that may decide where the field is; None without one."""
+    held = [path for path in paths if path.is_file()]
+    whole = hashlib.sha256(b"\0".join(path.name.encode() + b"\0" + path.read_bytes() for path in held))
+    return f"sha256:{whole.hexdigest()[:12]}" if held else None
 
 
 def _hash_of_file(path: Path) -> str | None:

@@ -440,6 +440,8 @@ class Concluder:
                 OverlayBox(kind=each.kind, box=(each.x, each.y, each.width, each.height))
                 for each in (field.overlays if field else ())
             ],
+            profile=event.profile,
+            text=event.text,
         )
 
 

@@ -54,8 +54,9 @@ class QualityRule(_Section, frozen=True, kw_only=True):
 
 
 class FieldRule(_Section, frozen=True, kw_only=True):
-    profile: str | None = None
-    """A scope profile that pins the field of view; found by itself when left out."""
+    profile: str = "auto"
+    """`auto`: the field is found by itself, and a shipped scope profile takes its place while it agrees. `none`: found,
+    and nothing else. Anything else names a scope profile that pins the field of view."""
 
 
 class Publishing(_Section, frozen=True, kw_only=True):

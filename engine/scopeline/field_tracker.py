@@ -26,6 +26,7 @@ from scopeline.field_estimator import (
 from scopeline.field_of_view import ROUND, FieldOfView
 from scopeline.overlay import Box, Grey, Mask, Overlay, OverlayKind, box_iou, find_scope_guide
 from scopeline.picture import Picture, Resizer
+from scopeline.profile_choice import ProfileChoice
 from scopeline.scope_profile import ScopeProfile
 
 SEARCH_EVERY_S = 0.1
@@ -55,6 +56,10 @@ class FieldEvent:
     time_s: float
     field: FieldOfView | None
     """The new geometry; None when it was lost."""
+    profile: str | None = None
+    """The scope profile that the geometry comes from; None when it was found."""
+    text: str = ""
+    """For people: which profile, or why none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ class TrackerState:
     rival: Estimate | None
     rival_looks: int
     expires_s: float | None
+    chosen: str | None = None
 
 
 def next_look_s(state: TrackerState, looked_s: float) -> float:
@@ -95,14 +101,16 @@ class FieldTracker:
 
     Args:
         profile: Pins the geometry instead of searching for it; its overlays are then taken as they stand.
+        choice: Recognises a known profile in what was found, whose geometry then takes its place.
     """
 
     field: FieldOfView | None
     """The geometry that holds now; None before the first lock and from 2 s after a loss."""
 
-    def __init__(self, profile: ScopeProfile | None = None) -> None:
+    def __init__(self, profile: ScopeProfile | None = None, *, choice: ProfileChoice | None = None) -> None:
         self.field = None
-        self._profile = profile
+        self._profile, self._choice = profile, choice
+        self._chosen: str | None = None
         self._last_id = 0
         self._width = self._height = 0
         self._due_s = 0.0
@@ -139,6 +147,7 @@ class FieldTracker:
             rival=self._rival,
             rival_looks=self._rival_looks,
             expires_s=self._expires_s,
+            chosen=self._chosen,
         )
 
     def restore(self, state: TrackerState) -> None:
@@ -152,15 +161,20 @@ class FieldTracker:
         self._guides.extend(state.guides)
         self._black.extend(state.black)
         self._rival, self._rival_looks, self._expires_s = state.rival, state.rival_looks, state.expires_s
+        self._chosen = state.chosen
 
     def _new_signal(self, picture: Picture, time_s: float) -> FieldEvent | None:
         """A geometry is worth nothing at another resolution: start again at once."""
         first = self._width == 0
-        had_field, self.field = self.field is not None, None
+        had_field, self.field, self._chosen = self.field is not None, None, None
         self._restart(picture.width, picture.height)
         if self._profile is not None and (first or self._profile.fits(picture.width, picture.height)):
             self._due_s = float("inf")
-            return self._hold(self._profile.field(self._last_id + 1, picture.width, picture.height), time_s)
+            self._chosen = self._profile.name
+            pinned = self._profile.field(self._last_id + 1, picture.width, picture.height)
+            return self._hold(
+                pinned, time_s, f"scope profile {self._profile.name!r}, as the pipeline names it"
+            )
         if self._profile is not None:
             self._due_s = float("inf")
         else:
@@ -211,7 +225,7 @@ class FieldTracker:
             if estimate is not None and self._follow(estimate) >= _LOCK_AFTER:
                 return self._lock(estimate, time_s)
         if self._expires_s is not None and time_s >= self._expires_s:
-            self._expires_s, self.field = None, None
+            self._expires_s, self.field, self._chosen = None, None, None
             return FieldEvent("lost", time_s, None)
         return None
 
@@ -268,22 +282,28 @@ class FieldTracker:
         self._rival_looks = self._rival_looks + 1 if agrees else 1
         return self._rival_looks
 
-    def _lock(self, estimate: Estimate, time_s: float) -> FieldEvent:
+    def _lock(self, estimate: Estimate, time_s: float) -> FieldEvent | None:
         self._locked, self._rival, self._rival_looks, self._expires_s = estimate, None, 0, None
         signal = (self._width, self._height)
-        field = estimate.field(self._last_id + 1, self._overview, signal, self._overlays(()))
+        field, text = estimate.field(self._last_id + 1, self._overview, signal, self._overlays(())), ""
+        if self._choice is not None:
+            choice = self._choice.settle(field)
+            same = choice.profile is not None and choice.profile == self._chosen
+            field, text, self._chosen = choice.field, choice.text, choice.profile
+            if same and self.field is not None and replace(field, id=self.field.id) == self.field:
+                return None  # the same profile recognised again: nothing has changed
         self._outside = self._border_of(field)
-        return self._hold(field, time_s)
+        return self._hold(field, time_s, text)
 
     def _border_of(self, field: FieldOfView) -> Mask | None:
         inside = cv2.dilate(field.mask(*self._overview).astype(np.uint8), np.ones((9, 9), np.uint8))
         outside: Mask = np.asarray(inside == 0, np.bool_)
         return outside if outside.mean() >= 0.05 else None
 
-    def _hold(self, field: FieldOfView, time_s: float) -> FieldEvent:
+    def _hold(self, field: FieldOfView, time_s: float, text: str = "") -> FieldEvent:
         kind: Literal["locked", "changed"] = "locked" if self.field is None else "changed"
         self.field, self._last_id = field, field.id
-        return FieldEvent(kind, time_s, field)
+        return FieldEvent(kind, time_s, field, self._chosen, text)
 
     def _estimate(self) -> Estimate | None:
         """The geometry of the running maximum, and a note of what is black in it."""
@@ -303,7 +323,8 @@ class FieldTracker:
     def _update_overlays(self, time_s: float) -> FieldEvent | None:
         if self.field is None:
             return None
-        overlays = self._overlays(self.field.overlays)
+        text = tuple(each for each in self.field.overlays if each.kind is OverlayKind.TEXT)  # a profile's
+        overlays = (*self._overlays(self.field.overlays), *text)
         if overlays == self.field.overlays:
             return None
         return self._hold(replace(self.field, id=self._last_id + 1, overlays=overlays), time_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,8 @@ from scopeline.field_of_view import ROUND, FieldOfView, Shape
 from scopeline.overlay import Box, Overlay, OverlayKind
 
 _ASPECT_TOLERANCE = 0.01
+_LINES = 180
+"""Height at which it is judged whether an overlay covers the field."""
 
 
 class PinnedOverlay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +48,8 @@ class ScopeProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return abs(width * self.signal[1] / (height * self.signal[0]) - 1) <= _ASPECT_TOLERANCE
 
     def field(self, number: int, width: int, height: int) -> FieldOfView:
-        """The pinned field for a signal of that size.
+        """The pinned field for a signal of that size, with the overlays that cover some of it; text beside the field is
+        left out.
 
         Raises:
             ConfigError: the signal's aspect is not the profile's, or the geometry does not lie within the
@@ -60,14 +64,15 @@ class ScopeProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         x, y, w, h = _scaled(self.box, across, down)
         circle = self.circle and (self.circle[0] * across, self.circle[1] * down, self.circle[2] * down)
         try:
-            return FieldOfView(
+            field = FieldOfView(
                 id=number, shape=self.shape, x=x, y=y, width=w, height=h, signal_width=width,
                 signal_height=height, circle=circle,
-                overlays=tuple(Overlay(o.kind, *_scaled(o.box, across, down)) for o in self.overlays),
                 outline=tuple((px * across, py * down) for px, py in self.outline),
             )  # fmt: skip
         except ValueError as error:
             raise ConfigError(f"scope profile {self.name!r}: {error}") from error
+        overlays = (Overlay(o.kind, *_scaled(o.box, across, down)) for o in self.overlays)
+        return replace(field, overlays=tuple(overlay for overlay in overlays if _covers(overlay, field)))
 
 
 def load_profile(path: Path) -> ScopeProfile:
@@ -91,6 +96,14 @@ def load_profile(path: Path) -> ScopeProfile:
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     return profile
+
+
+def _covers(overlay: Overlay, field: FieldOfView) -> bool:
+    """Whether an overlay hides any of the field, to half a percent of the signal's height."""
+    width = max(1, round(field.signal_width * _LINES / field.signal_height))
+    across, down = width / field.signal_width, _LINES / field.signal_height
+    x, y, w, h = _scaled(overlay.box, across, down)
+    return bool(field.mask(width, _LINES)[y : y + max(1, h), x : x + max(1, w)].any())
 
 
 def _scaled(box: Box, across: float, down: float) -> Box:

@@ -222,6 +222,10 @@ class FieldMessage(_Message, frozen=True, kw_only=True, tag="field"):
     outline: list[tuple[float, float]] = []
     """Corners of an octagon, clockwise in signal pixels; empty for other shapes."""
     overlays: list[OverlayBox]
+    profile: str | None = None
+    """Scope profile that the geometry comes from; null when it was found by itself."""
+    text: str = ""
+    """For people: which profile was taken, or why none."""
 
 
 class StatusMessage(_Message, frozen=True, kw_only=True, tag="status"):
