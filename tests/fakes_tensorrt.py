@@ -37,12 +37,12 @@ class _Stream:
 
     handle: int
     priority: int = 0
-    captured: list[Callable[[], None]] | None = None
+    captured: list[Callable[[], object]] | None = None
 
     def __int__(self) -> int:
         return self.handle
 
-    def give(self, work: Callable[[], None]) -> None:
+    def give(self, work: Callable[[], object]) -> None:
         if self.captured is None:
             work()
         else:
@@ -145,12 +145,12 @@ class FakeCudaRuntime:
     def cudaMemcpyAsync(self, to: int, source: int, size: int, kind: Any, stream: _Stream) -> tuple[Any, ...]:
         assert size <= len(self.memory[to]), "a copy beyond the end of what was allocated"
         assert size <= len(self.memory[source]), "a copy from beyond the end of what was allocated"
-        stream.give(lambda: ctypes.memmove(to, source, size) and None)
+        stream.give(lambda: ctypes.memmove(to, source, size))
         return self._answer("cudaMemcpyAsync")
 
     def cudaMemsetAsync(self, address: int, value: int, size: int, stream: _Stream) -> tuple[Any, ...]:
         assert size <= len(self.memory[address])
-        stream.give(lambda: ctypes.memset(address, value, size) and None)
+        stream.give(lambda: ctypes.memset(address, value, size))
         return self._answer("cudaMemsetAsync")
 
     def cudaStreamBeginCapture(self, stream: _Stream, mode: Any) -> tuple[Any, ...]:
@@ -201,7 +201,7 @@ class _Type:
     name: str
 
 
-_KINDS = {
+_KINDS: dict[int, _Type] = {
     onnx.TensorProto.FLOAT: _Type("FLOAT"),
     onnx.TensorProto.FLOAT16: _Type("HALF"),
     onnx.TensorProto.UINT8: _Type("UINT8"),
@@ -441,7 +441,7 @@ class _Engine:
         self.num_io_tensors = len(self._values)
 
     def get_tensor_name(self, place: int) -> str:
-        return list(self._values)[place]
+        return str(list(self._values)[place])
 
     def get_tensor_mode(self, name: str) -> str:
         return "input" if name in self._inputs else "output"

@@ -32,7 +32,7 @@ if sys.version_info < (3, 11):  # noqa: UP036
             return name.lower()
 
     enum.StrEnum = _StrEnum
-    datetime.UTC = datetime.UTC
+    datetime.UTC = datetime.timezone.utc  # noqa: UP017
     sys.modules["tomllib"] = tomli
     for _name in ("Self", "assert_never", "Never", "LiteralString", "NotRequired", "Required"):
         if not hasattr(typing, _name):
