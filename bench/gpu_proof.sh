@@ -53,7 +53,7 @@ work() {
            "$torch_python" -c 'import torch; print("torch", torch.__version__)' 2>&1 | tail -1; nproc; } | tee "$state/env.txt" ;;
     networks) "$torch_python" "$here/bench/gpu_proof/torch_networks.py" "$state/networks" ;;
     tests) if "$python" -c 'import pytest' 2>/dev/null; then
-             (cd "$here" && SCOPELINE_GPU=$([ -n "$rehearse" ] || echo 1) "$python" -m pytest -q -p no:cacheprovider tests/test_gpu.py 2>&1 | tee "$state/tests.txt"; exit "${PIPESTATUS[0]}")
+             (cd "$here" && SCOPELINE_GPU=$([ -n "$rehearse" ] || echo 1) "$python" -m pytest -q -W default -p no:cacheprovider tests/test_gpu.py 2>&1 | tee "$state/tests.txt"; exit "${PIPESTATUS[0]}")
            else echo "pytest is not in the environment: pack it with '-- pytest prometheus-client'" | tee "$state/tests.txt"; fi ;;
     torch) "$torch_python" "$here/bench/gpu_proof/torch_rows.py" "$state/found/torch.json" ${rehearse:+--cpu} ;;
     *) engine "$1" ;;
