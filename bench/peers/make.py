@@ -2,11 +2,11 @@
 
     python bench/peers/make.py ENVIRONMENTS [NAME ...]
 
-The interpreter that runs this lends its numpy, OpenCV, ONNX Runtime, PyAV and ZeroMQ to all of them, so that they use
-the same; only a peer and what it alone needs is installed. Plain loops need nothing else and run in that interpreter.
-`roboflow` fixes versions of its own and gets them. Without names the light ones are made: `supervision`, `vidgear`,
-`imagezmq`. `ultralytics` and `roboflow` bring gigabytes; name them. One that cannot be installed is named with pip's
-last words, and the others go on.
+The interpreter that runs this lends its numpy, OpenCV, ONNX Runtime, PyAV, torch and ZeroMQ to all of them, so that
+they use the same; a peer and what it alone needs is installed without its dependencies. Plain loops need nothing else
+and run in that interpreter. Without names the light ones are made: `supervision`, `vidgear`, `imagezmq`. `ultralytics`
+(10 MB) and `roboflow` (650 MB; its own choice of torch would bring 6 GB of CUDA) are made when they are named. One that
+cannot be made is named with the last words of pip or of its import, and the others go on.
 """
 
 from __future__ import annotations
@@ -17,37 +17,46 @@ import sysconfig
 from pathlib import Path
 from venv import EnvBuilder
 
-_KIT = ("msgspec", "pyzmq", "av")
-"""What the scripts need beside what a peer that fixes its own versions brings."""
-
-PEERS: dict[str, tuple[str, ...]] = {
-    "supervision": ("supervision==0.31.2",),
-    "vidgear": ("vidgear==0.3.6",),
-    "imagezmq": ("imagezmq==1.2.0",),
-    "ultralytics": ("ultralytics==8.4.190", "ultralytics-thop"),
-    "roboflow": ("inference-cpu==1.8.3", "torch==2.13.0"),
+PEERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "supervision": ("import supervision", ("supervision==0.31.2", "pyDeprecate")),
+    "vidgear": ("import vidgear.gears", ("vidgear==0.3.6", "colorlog")),
+    "imagezmq": ("import imagezmq", ("imagezmq==1.2.0",)),
+    "ultralytics": ("import ultralytics", ("ultralytics==8.4.190", "ultralytics-thop")),
+    "roboflow": (
+        "import inference",
+        ("-r", str(Path(__file__).with_name("roboflow.txt"))),
+    ),
 }
+"""By name: what must be importable then, and what is installed."""
 LIGHT = ("supervision", "vidgear", "imagezmq")
 
 
 def make(name: str, folder: Path) -> bool:
     """Make one environment; whether it could be made."""
     place = folder / name
-    if not (place / "bin" / "python").is_file():
+    python = str(place / "bin" / "python")
+    check, packages = PEERS[name]
+    if not Path(python).is_file():
         EnvBuilder(with_pip=True).create(place)
-    words = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    if name == "roboflow":
-        words += [*_KIT, *PEERS[name]]
-    else:
-        lent = sysconfig.get_path("purelib")
-        _packages(place).joinpath("lent.pth").write_text(f"{lent}\n", encoding="utf-8")
-        words += ["--no-deps", *PEERS[name]]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        (place / "made").touch()
-    says = "made" if done.returncode == 0 else f"FAILED: {done.stderr.strip().splitlines()[-1:]}"
-    print(f"{name}: {says}", flush=True)
-    return done.returncode == 0
+    _packages(place).joinpath("lent.pth").write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
+    install = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        *packages,
+    ]
+    for words in (install, [python, "-c", check]):
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"{name}: FAILED: {done.stderr.strip().splitlines()[-1:]}", flush=True)
+            return False
+    (place / "made").touch()
+    print(f"{name}: made", flush=True)
+    return True
 
 
 def _packages(place: Path) -> Path:

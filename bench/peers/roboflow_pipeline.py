@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from scopeline_training.shim import make_torchvision_importable
 from kit import Judge, told, work
+
+from scopeline_training.shim import make_torchvision_importable
 
 make_torchvision_importable()  # beside the CPU-only torch that is lent
 from inference import InferencePipeline  # noqa: E402

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from kit import Judge, told, work
-from ultralytics import YOLO
 
 from scopeline.simulation.barcode import read
+from scopeline_training.shim import make_torchvision_importable
+
+make_torchvision_importable()  # beside the CPU-only torch that is lent
+from ultralytics import YOLO  # noqa: E402
 
 order = told()
 judge = Judge(order)
