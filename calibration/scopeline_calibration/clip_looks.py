@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -86,7 +87,9 @@ def look_at_clip(path: Path, *, longest_s: float, done: Callable[[float], object
         source.close()
     if watch is None or watch.count < FEWEST:
         seen = 0 if watch is None else watch.count
-        raise SourceError(f"{path}: wanted at least {FEWEST} pictures to fit a scope profile, the clip has {seen}")
+        raise SourceError(
+            f"{path}: wanted at least {FEWEST} pictures to fit a scope profile, the clip has {seen}"
+        )
     return watch.looks()
 
 
@@ -188,4 +191,4 @@ def _in_three(chunks: Sequence[Grey]) -> list[Sequence[Grey]]:
     """Beginning, middle and end; fewer parts of a clip that is too short for three."""
     parts = min(3, len(chunks))
     edges = [round(part * len(chunks) / parts) for part in range(parts + 1)]
-    return [chunks[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+    return [chunks[start:stop] for start, stop in pairwise(edges)]

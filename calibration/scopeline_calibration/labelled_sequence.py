@@ -58,6 +58,21 @@ def simulated_grades(accuracy: float, seeds: Iterable[int]) -> list[LabelledSequ
     ]
 
 
+def still_scenes(levels: Sequence[float], seeds: Iterable[int]) -> list[LabelledSequence]:
+    """Scenes of 60 s in which the scope does not move, at every accuracy, without and with bursts of bad frames."""
+    kept = list(seeds)
+    return [
+        _simulated(
+            simulate(seed, accuracy=level, bad_share=share, one_place_s=60.0, still=True),
+            f"still {level:.1%}",
+            f"seed {seed}, {share:.0%} bad",
+        )
+        for level in levels
+        for share in (0.0, 0.3)
+        for seed in kept
+    ]
+
+
 def read_sequences(path: Path) -> list[LabelledSequence]:
     """Labelled sequences from a CSV or JSON-lines file (`.jsonl`), in the order of the file.
 

@@ -16,31 +16,40 @@ from scopeline.shipped import shipped_scopes
 
 def calibrate_scope(
     clip: Annotated[
-        Path, typer.Argument(help="A recording of the processor: half a minute with the light on, one setting.")
+        Path,
+        typer.Argument(help="A recording of the processor: half a minute with the light on, one setting."),
     ],
     name: Annotated[
         str | None,
-        typer.Option(help="File name of the profile, without .toml; the clip's own when left out.", show_default=False),
+        typer.Option(
+            help="File name of the profile, without .toml; the clip's own when left out.", show_default=False
+        ),
     ] = None,
     title: Annotated[
         str | None,
-        typer.Option(help="What a person calls this processor and setting; never a patient.", show_default=False),
+        typer.Option(
+            help="What a person calls this processor and setting; never a patient.", show_default=False
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Write the profile here instead of among those that ship.", show_default=False),
+        typer.Option(
+            "--out", "-o", help="Write the profile here instead of among those that ship.", show_default=False
+        ),
     ] = None,
     picture: Annotated[
         Path | None,
-        typer.Option(help="Write the picture here; NAME.png in the current folder when left out.", show_default=False),
+        typer.Option(
+            help="Write the picture here; NAME.png in the current folder when left out.", show_default=False
+        ),
     ] = None,
     longest_s: Annotated[float, typer.Option("--seconds", help="Look at so much of the clip.", min=1)] = 60.0,
 ) -> None:
     """Fit a scope profile to a clip: field of view, overlays, and where the processor writes.
 
     The field is found in what was bright anywhere in the clip; beginning, middle and end must agree, and light must end
-    sharply at the rim, or the clip is refused with the reason. Text is what stays the same and bright. The picture shows
-    a frame with all of it drawn in, and the rim enlarged: look at it before you trust the profile. The profile holds
+    sharply at the rim, or the clip is refused with the reason. Text is what stays the same and bright. The picture
+    shows a frame with all of it drawn in, and the rim enlarged: look at it before you trust the profile. The profile holds
     numbers only; the picture shows the clip, so it is not written beside the profile.
 
     The engine takes a profile by itself where `[field] profile = "auto"` and it agrees with what is found, or always
@@ -54,12 +63,21 @@ def calibrate_scope(
 
     chosen = name or clip.stem
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", chosen):
-        raise ConfigError(f"--name must be letters, digits, dots and dashes, as it becomes a file name; got {chosen!r}")
+        raise ConfigError(
+            f"--name must be letters, digits, dots and dashes, as it becomes a file name; got {chosen!r}"
+        )
     console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} s"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} s"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(f"watching {clip.name}", total=longest_s)
-        looks = look_at_clip(clip, longest_s=longest_s, done=lambda at_s: progress.update(task, completed=at_s))
+        looks = look_at_clip(
+            clip, longest_s=longest_s, done=lambda at_s: progress.update(task, completed=at_s)
+        )
     fit = fit_scope(looks, title=title or chosen)
     remarks = [
         "Fitted by `scopeline calibrate scope` and looked at as a picture. Pixels of `signal`.",

@@ -29,8 +29,16 @@ def draw_scope(looks: ClipLooks, fit: ScopeFit) -> Pixels:
     sheet = np.vstack([_widened(frame, width), _widened(strips, width)])
     words = np.full((54, width, 3), _PAPER, np.uint8)
     box = fit.field.box
-    _write(words, f"{fit.profile.name}: {fit.field.shape.value}, box {list(box)} of {looks.signal[0]}x{looks.signal[1]}", 20)
-    _write(words, "green: field   violet: position display   orange: black box   yellow: text   below: rims, 8 x", 42)
+    _write(
+        words,
+        f"{fit.profile.name}: {fit.field.shape.value}, box {list(box)} of {looks.signal[0]}x{looks.signal[1]}",
+        20,
+    )
+    _write(
+        words,
+        "green: field   violet: position display   orange: black box   yellow: text   below: rims, 8 x",
+        42,
+    )
     return np.vstack([words, sheet])
 
 
@@ -48,7 +56,9 @@ def _side(looks: ClipLooks, box: Box, side: str) -> Pixels:
     left = int(np.clip(round(at) - _STRIP // 2, 0, max(0, columns - _STRIP)))
     half = max(4, rows // 8)
     top, bottom = max(0, round(middle) - half), min(rows, round(middle) + half)
-    strip = cv2.resize(grey[top:bottom, left : left + _STRIP], (_STRIP * _ZOOM, _ALONG), interpolation=cv2.INTER_NEAREST)
+    strip = cv2.resize(
+        grey[top:bottom, left : left + _STRIP], (_STRIP * _ZOOM, _ALONG), interpolation=cv2.INTER_NEAREST
+    )
     panel = cv2.cvtColor(strip, cv2.COLOR_GRAY2RGB)
     line = int(np.clip(round((at - left) * _ZOOM), 0, panel.shape[1] - 1))
     cv2.line(panel, (line, 0), (line, _ALONG), (60, 235, 90), 1)
