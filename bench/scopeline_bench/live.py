@@ -43,11 +43,18 @@ def main(plans: Sequence[LivePlan], *, page: Path | None, out: Path | None) -> b
                 ledger_table(runs),
             ]
             notes = _notes(runs, machine)
-            publish("live", console, out, machine, tables, notes, {"runs": runs})
+            publish(results_name(runs), console, out, machine, tables, notes, {"runs": runs})
             if page is not None:
                 write_page(page, runs, tables, notes, machine)
                 console.print(f"wrote {page}")
     return is_right(runs)
+
+
+def results_name(runs: Sequence[LiveRun]) -> str:
+    """Of the files of results, so that runs at other rates or in other company lie beside each other."""
+    rates = dict.fromkeys("source" if run.plan.source else f"{run.plan.fps}" for run in runs)
+    company = dict.fromkeys(kind for run in runs for kind in run.plan.company)
+    return "-".join(["live", *rates, *company])
 
 
 def age_table(runs: Sequence[LiveRun]) -> Rows:
