@@ -77,7 +77,7 @@ def from_folders(
     truth = np.array([label for _, label in found], np.int64)
     paths = [path for path, _ in found]
     return _read(
-        paths, [None] * len(paths), [aspect] * len(paths), {head.name: truth}, bundle, str(folder), report
+        paths, [None] * len(paths), [aspect] * len(paths), {head.name: truth}, bundle, folder.name, report
     )
 
 
@@ -100,7 +100,7 @@ def from_sheet(sheet: Path, heads: Sequence[Head], bundle: Bundle, *, report: Re
         raise ConfigError(f"{sheet}: {len(missing)} files are not there, the first is {missing[0]}")
     groups = [row.get("group") or None for _, row in rows]
     aspects = [float(row["aspect"]) if row.get("aspect") else None for _, row in rows]
-    return _read(paths, groups, aspects, truths, bundle, str(sheet), report)
+    return _read(paths, groups, aspects, truths, bundle, sheet.name, report)
 
 
 def from_simulation(procedures: int, heads: Sequence[Head], bundle: Bundle, *, report: Report) -> Labelled:
