@@ -25,14 +25,24 @@ def noise(count: int, size: int = 64) -> torch.Tensor:
     return torch.from_numpy(pixels)
 
 
-def test_a_mirrored_network_draws_a_mirror_image_in_the_mirror_and_another_network_does_not() -> None:
-    for plan, is_same in ((MIRRORED, True), (PLAN, False)):
-        torch.manual_seed(1)
-        network = build(plan, [POLYP]).eval()
-        with torch.inference_mode():
-            straight = network(noise(2))["polyp"]
-            mirror = network(noise(2).flip(2))["polyp"].flip(3)
-        assert torch.allclose(straight, mirror, atol=1e-5) == is_same
+@pytest.mark.parametrize(
+    ("plan", "is_fitted", "same"),
+    [(PLAN, True, ""), (MIRRORED, False, "across"), (MIRRORED, True, "across down both")],
+)
+def test_a_mirrored_network_draws_a_mirror_image_in_the_mirror(
+    plan: NetworkPlan, is_fitted: bool, same: str
+) -> None:
+    torch.manual_seed(1)
+    network = build(plan, [POLYP]).eval()
+    if is_fitted:
+        network.look_all_ways()
+    found = []
+    with torch.inference_mode():
+        straight = network(noise(2))["polyp"]
+        for name, axes in (("across", (2,)), ("down", (1,)), ("both", (1, 2))):
+            mirror = network(noise(2).flip(axes))["polyp"].flip([axis + 1 for axis in axes])
+            found += [name] if torch.allclose(straight, mirror, atol=1e-5) else []
+    assert found == same.split()
 
 
 def test_mirroring_is_for_masks_and_not_while_training() -> None:
@@ -50,6 +60,7 @@ def test_mirroring_is_for_masks_and_not_while_training() -> None:
 def test_it_leaves_with_its_mirror_for_any_batch_and_answers_like_torch(tmp_path: Path) -> None:
     torch.manual_seed(1)
     network = build(MIRRORED, [POLYP]).eval()
+    network.look_all_ways()
     export_onnx(network, tmp_path / "model.onnx", size=64)
     assert (tmp_path / "model.onnx").stat().st_size < 2_500_000
     session = ort.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])

@@ -37,8 +37,8 @@ class NetworkPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     dropout: float = 0.2
     """Share of features dropped before the answers while training."""
     mirrored: bool = False
-    """Afterwards, not while training, masks are the mean of what the network says of the picture and of its mirror
-    image. Takes twice as long."""
+    """A fitted network's masks are the mean of what it says of the picture and of its mirror images across, down and
+    both. Takes four times as long."""
     inputs: tuple[str, str] | None = None
     """Names of the two pictures of a dual-input network, such as colon and rectum; one picture if None."""
 
