@@ -20,7 +20,8 @@ from scopeline_bench.batch_process import arguments, run_batch
 from scopeline_bench.machine import Machine, load, this_machine
 from scopeline_bench.report import Rows, describe, publish
 
-_PORT = 16379
+_PORT = 26379
+"""Beyond those that Ray gives to its workers (10002 to 19999)."""
 _RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 _STORE_BYTES = 100_000_000
 

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -166,7 +167,7 @@ class _Service:
         self._lock = threading.Lock()
 
     def run(self) -> None:
-        lanes = [threading.Thread(target=self._lane, name=f"lane {number}") for number in range(_LANES)]
+        lanes = [threading.Thread(target=self._live, name=f"lane {number}") for number in range(_LANES)]
         for lane in lanes:
             lane.start()
         while True:
@@ -180,6 +181,14 @@ class _Service:
                 self._stop()
             else:
                 self._tasks.put(said)
+
+    def _live(self) -> None:
+        """A lane that failed would leave whoever asked waiting for ever: the whole worker goes, and that is noticed."""
+        try:
+            self._lane()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
 
     def _lane(self) -> None:
         """One task after the other. The next one of the other lane begins when this one's last picture is decoded."""
