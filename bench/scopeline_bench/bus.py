@@ -161,7 +161,10 @@ def age_chart(runs: Sequence[BusRun]) -> str:
     end_s = max(run.slow[-1][0] for run in runs if run.slow)
     return line_chart(
         f"How old is what a subscriber sees that is {SLOWER:g} times too slow?",
-        [Curve(NAMES[run.kind], [(at_s, age / 1e3) for at_s, age in run.slow]) for run in runs],
+        [
+            Curve(NAMES[run.kind], [(at_s, age / 1e3) for at_s, age in run.slow], dashed=run.kind == "plain")
+            for run in runs
+        ],
         Axis("seconds since the first message", 0, round(end_s)),
         Axis("age, s", 0, above(max(run.oldest_ms for run in runs) / 1e3)),
         [Mark("stale after 0.5 s", STALE_AFTER_NS / 1e9, upright=False)],

@@ -89,7 +89,7 @@ def line_chart(title: str, curves: Sequence[Curve], x: Axis, y: Axis, marks: Seq
     return _svg(title, inside, _HEIGHT + 18 * _legend_lines(len(curves)))
 
 
-_BEFORE_WORDS = 1.35
+_BEFORE_WORDS = 1.45
 """So much longer is the axis of a waterfall than what it shows: the words stand at its end."""
 
 
@@ -116,10 +116,7 @@ def waterfall(title: str, bars: Sequence[Bar], x: Axis) -> str:
             f"<rect x='{left:.1f}' y='{top}' width='{max(1.5, right - left):.1f}' height='18' fill='{colour}'/>"
         )
         inside.append(_text(_LEFT - 6, top + 13, bar.name, "end"))
-        is_far = far > _WIDTH * 0.7
-        inside.append(
-            _text(left - 4 if is_far else far + 6, top + 13, bar.text, "end" if is_far else "start")
-        )
+        inside.append(_text(far + 6, top + 13, bar.text, "start"))
     return _svg(title, inside, height)
 
 
