@@ -84,15 +84,18 @@ def cut_to_field(pixels: Pixels, field: FieldOfView) -> Cutout:
             f"the frame has {width}x{height} pixels"
         )
     x, y, across, down = field.box
-    mask = field.mask(width, height)
+    mask = what_may_be_seen(field)[y : y + down, x : x + across]
+    return Cutout(np.asarray(cv2.copyTo(pixels[y : y + down, x : x + across], mask), np.uint8), mask)
+
+
+def what_may_be_seen(field: FieldOfView) -> NDArray[np.uint8]:
+    """(signal height, signal width), 255 where a frame may be shown: within the field, and not where text is pinned."""
+    mask = field.mask(field.signal_width, field.signal_height)
     for overlay in field.overlays:
         if overlay.kind is OverlayKind.TEXT:
             left, top, wide, high = overlay.box
             mask[max(top, 0) : top + high, max(left, 0) : left + wide] = False
-    mask = mask[y : y + down, x : x + across]
-    return Cutout(
-        np.where(mask[..., None], pixels[y : y + down, x : x + across], 0), mask.astype(np.uint8) * 255
-    )
+    return mask.astype(np.uint8) * 255
 
 
 def draw_contact_sheet(

@@ -60,7 +60,7 @@ def write_pictures(
 
 
 def cutouts_of(tally: Tally, frames: Mapping[int, Pixels]) -> dict[int, Cutout]:
-    """The key frame of each segment, by its number, cut to the field; segments without one that may be shown are left out."""
+    """By segment number, the key frame cut to the field; segments without one that may be shown are left out."""
     cutouts = {}
     for segment in tally.segments:
         shot = tally.shot_of(segment)

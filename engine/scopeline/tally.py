@@ -115,6 +115,10 @@ class Tally:
                 return shot
         return None
 
+    def field(self, number: int | None) -> FieldOfView | None:
+        """The geometry of that number; None when there is none."""
+        return _geometry(self.fields[number]) if number in self.fields else None
+
     def last_field(self) -> FieldOfView | None:
         """The geometry that was found last; None when the field was never found."""
         found = [number for number in self._field_from[1] if number is not None]
@@ -135,7 +139,7 @@ class Tally:
         if not numbers or numbers[-1] != message.field:
             starts.append(message.frame)
             numbers.append(message.field)
-        if _is_outside(message):
+        if is_outside(message):
             self._outside.add(message.frame)
         if message.reason is not None:
             self.reasons[message.reason] += 1
@@ -145,7 +149,7 @@ class Tally:
         self._judged[1].append(message.time_s)
 
 
-def _is_outside(message: FrameMessage) -> bool:
+def is_outside(message: FrameMessage) -> bool:
     """Whether the frame itself or the state around it says so: either is enough to keep its picture back."""
     if any(head.tag == OUTSIDE for head in message.smoothed.values()):
         return True

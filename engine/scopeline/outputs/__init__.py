@@ -1,1 +1,1 @@
-"""Outputs: what is made of a finished run on request, one file per kind. `docs/results.md` explains each to its users."""
+"""Outputs: what is made of a finished run on request, one file per kind; docs/results.md explains each."""

@@ -11,7 +11,10 @@ from scopeline.summary import Summary, share
 from scopeline.tally import OUTSIDE
 from scopeline.wire import SegmentMessage
 
-STATEMENT = "Research use only. Not a medical device, not a diagnosis: figures of a research model, for people who can judge them."
+STATEMENT = (
+    "Research use only. Not a medical device, not a diagnosis: "
+    "figures of a research model, for people who can judge them."
+)
 
 
 @dataclass(frozen=True, slots=True)

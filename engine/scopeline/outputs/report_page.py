@@ -13,7 +13,7 @@ from scopeline.contact_sheet import clock
 from scopeline.outputs.findings import Findings
 from scopeline.outputs.report_facts import STATEMENT, headline, lines, origin, unusable
 from scopeline.outputs.strip import GRADES, rows
-from scopeline.outputs.timeline import COLUMNS, timeline
+from scopeline.outputs.timeline import timeline
 from scopeline.pictures import FIELD, jpeg
 from scopeline.replace_file import replace_file
 from scopeline.summary import Summary
@@ -30,6 +30,7 @@ def write_report_page(findings: Findings) -> Path:
         SinkError: the folder cannot be written.
     """
     summary = findings.summary
+    strip = timeline(findings.frames(), summary.stream_s, summary.frames.published)
     text = (
         _pages()
         .get_template("report.html.j2")
@@ -38,8 +39,8 @@ def write_report_page(findings: Findings) -> Path:
             statement=STATEMENT,
             complete=summary.complete,
             facts=headline(summary),
-            rows=rows(timeline(findings.frames(), summary.stream_s)),
-            columns=COLUMNS,
+            rows=rows(strip),
+            columns=len(strip),
             ticks=[clock(summary.stream_s * share / 4) for share in range(5)],
             segments=[(line, _shot(findings, line.number)) for line in lines(findings.tally.segments)],
             grades=GRADES,

@@ -41,8 +41,15 @@ class Column:
                 self.tags.setdefault(name, Counter())[head.tag] += 1
 
 
-def timeline(frames: Iterable[FrameMessage], stream_s: float, columns: int = COLUMNS) -> list[Column]:
-    """The frames in `columns` stretches of equal length."""
+def timeline(frames: Iterable[FrameMessage], stream_s: float, count: int) -> list[Column]:
+    """The frames in stretches of equal length: at most `COLUMNS`, fewer where that would leave gaps.
+
+    Args:
+        frames: In order.
+        stream_s: Stream time of the last, in seconds.
+        count: How many there are.
+    """
+    columns = max(min(COLUMNS, count // 2), 1)
     strip = [Column() for _ in range(columns)]
     for frame in frames:
         place = int(frame.time_s / stream_s * columns) if stream_s > 0 else 0
