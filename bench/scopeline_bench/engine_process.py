@@ -18,6 +18,7 @@ import psutil  # type: ignore[import-untyped]
 from scopeline.errors import SourceError
 from scopeline.subscriber import Subscriber
 from scopeline.wire import FrameMessage, Message, StatusMessage
+from scopeline_bench.descendants import descendants
 from scopeline_bench.stamps import Rows64, StampReader, read_stamps
 from scopeline_bench.tapped_engine import EngineReport, WatchOrder
 from scopeline_bench.transmission import FeedAt
@@ -192,9 +193,9 @@ class EngineProcess:
     def _weigh(self, now_ns: int) -> None:
         children_rss, count = 0, 0
         with contextlib.suppress(psutil.NoSuchProcess):
-            for child in self._process.children(recursive=True):
+            for child in descendants(self._process.pid):
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    children_rss += child.memory_info().rss
+                    children_rss += psutil.Process(child).memory_info().rss
                     count += 1
             self.weights.append(
                 Weight(
