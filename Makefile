@@ -25,7 +25,7 @@ $(VENV)/runtime.stamp: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing runtime, training and test packages into $(VENV) ..."
-	$(PIP) install $(WITH) -e ".[training,cpu-fast,dev]"
+	$(PIP) install $(WITH) -e ".[training,cpu-fast,archive,dev]"
 	@touch $@ $(VENV)/runtime.stamp
 
 demo: $(VENV)/runtime.stamp

@@ -30,6 +30,8 @@ from scopeline.replace_file import cannot_write
 from scopeline.wire import FrameMessage, SegmentMessage
 
 DICOM: Final = "dicom"
+_ORIENTATION: Final = ("L", "P")
+"""A secondary capture must say one; of a picture through a scope it means nothing."""
 _OURS: Final = "99SCOPELINE"
 _SPACE: Final = uuid.UUID("5f5c1b7e-3a0e-4a52-9d0c-8d1f6f3f0a11")
 """Identifiers are made of this and of what they name: the same recording gets the same ones again."""
@@ -122,7 +124,7 @@ def _still(study: _Study, number: int, cutout: Cutout, what: str) -> Dataset:
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
-        patient_orientation=("L", "P"),
+        patient_orientation=_ORIENTATION,
         study_instance_uid=study.uid("study"),
         series_instance_uid=study.uid("key frames"),
         series_number=1,
@@ -177,7 +179,7 @@ def _segmentation(
         for number, label in enumerate(masks, start=1)
     ]
     stacked = np.stack(list(masks.values()), axis=-1)[None]
-    return hd.seg.Segmentation(
+    found = hd.seg.Segmentation(
         source_images=[image],
         pixel_array=stacked,
         segmentation_type="BINARY",
@@ -190,8 +192,10 @@ def _segmentation(
         manufacturer_model_name="Scopeline",
         software_versions=study.version,
         device_serial_number="0",
-        content_label="RESEARCH_USE_ONLY",
+        content_label="RESEARCH_ONLY",
     )
+    found.PatientOrientation = list(_ORIENTATION)  # General Image asks for what the key frame says
+    return found
 
 
 def _report(study: _Study, images: dict[int, Dataset], evidence: Sequence[Dataset]) -> Dataset:
