@@ -63,6 +63,7 @@ from scopeline_training.scores import confusion_counts
 from scopeline_training.shortcut_probes import ProbeVerdict, need_pass, probe
 from scopeline_training.splitting import Parts
 from scopeline_training.toml_text import toml_text
+from scopeline_training.trainable_network import TrainableNetwork
 from scopeline_training.zoo import build, build_dual
 
 REPRESENTATIVE_RULE = (
@@ -322,6 +323,8 @@ def _fit_one(
     )  # fmt: skip
     done = sum(phase.epochs for phase in fit.phases) * steps
     bars.update(bar, completed=done, total=done)
+    if isinstance(fit.network, TrainableNetwork):
+        fit.network.look_all_ways()
     temperatures = temperatures_of(fit.network, ask(fit.network, sets["val"]), sets["val"], heads)
     said = ask(fit.network, sets["test"])
     answers = answers_of(fit.network, said, sets["test"], heads, temperatures=temperatures, split="test")
