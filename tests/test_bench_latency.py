@@ -23,6 +23,7 @@ from scopeline_bench.painter import Plant
 from scopeline_bench.peers import PeerLive, live_figures
 from scopeline_bench.spent import Spent
 from scopeline_bench.stages import STAGES, Timed
+from scopeline_bench.stamps import Rows64
 
 _MS = 1_000_000
 
@@ -72,9 +73,10 @@ def test_stages_and_bus_add_up_to_the_age() -> None:
     }
 
 
-def _rows(planted: dict[int, Plant], base_ms: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _rows(planted: dict[int, Plant], base_ms: float) -> tuple[Rows64, Rows64, Rows64]:
     """What a perfect meter would have written down of the planted feed."""
-    made, captured = [], []
+    made: list[tuple[int, int]] = []
+    captured: list[tuple[int, ...]] = []
     for place in range(300):
         plant = planted.get(place, Plant())
         number, at_ns = place + plant.ahead, place * 100 * _MS

@@ -232,7 +232,10 @@ def _sender(kind: Kind, address: str) -> tuple[Callable[[FrameMessage], None], C
         socket.close(linger=2000)
         context.term()
 
-    return lambda message: socket.send_multipart(encoder.encode(message)), finish_plain
+    def publish(message: FrameMessage) -> None:
+        socket.send_multipart(encoder.encode(message))
+
+    return publish, finish_plain
 
 
 def _ended() -> StatusMessage:

@@ -174,7 +174,7 @@ def _listen(
         give_up_ns = time.monotonic_ns() + round(_PATIENCE_S * 1e9)
         end_ns = give_up_ns
         while (left_ms := (end_ns - time.monotonic_ns()) / 1e6) > 0 and child.poll() is None:
-            if not reader.poll(min(left_ms, 500)):
+            if not reader.poll(min(round(left_ms) + 1, 500)):
                 continue
             _, payload = reader.recv_multipart()
             now_ns = time.monotonic_ns()
