@@ -172,7 +172,7 @@ def _material(
                 f"procedures {check.start}-{check.stop - 1}",
             ),
         )
-    tune, check = TUNING_SEEDS[:procedures], TEST_SEEDS[:8]
+    tune, check = TUNING_SEEDS[:procedures], TEST_SEEDS[:4]
     return (
         simulated_places(LEVELS, tune),
         simulated_places(LEVELS, check),
