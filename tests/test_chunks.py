@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +24,13 @@ from scopeline.run_stamps import digests
 from scopeline.sources.packet_scan import scan_packets
 
 _FPS = 2
+_PLACES = ("sigmoid", "rectum", "outside", "sigmoid")
 _CHUNK_S = 45.0
 """Half as long again and the recording is cut: 160 s in four pieces."""
 
 
-def _film(border: Callable[[int], int]) -> list[Pixels]:
-    """160 s that change place every 40 s, in a black frame of some pixels."""
-    places = ("sigmoid", "rectum", "outside", "sigmoid")
+def _film(border: Callable[[int], int], places: Sequence[str] = _PLACES) -> list[Pixels]:
+    """A film that changes place every 40 s, in a black frame of some pixels."""
     pixels = [
         one
         for seed, place in enumerate(places)
@@ -66,8 +66,10 @@ def _one_pass(video: Path, out: Path, pipeline: Pipeline) -> dict[str, str]:
     return digests(outcome.job.folder)
 
 
-def _in_pieces(video: Path, out: Path, pipeline: Pipeline, workers: InlineWorkers) -> Outcome:
-    archive = Archive(Setup(pipeline, _CHUNK_S), workers, out)
+def _in_pieces(
+    video: Path, out: Path, pipeline: Pipeline, workers: InlineWorkers, *, chunk_s: float = _CHUNK_S
+) -> Outcome:
+    archive = Archive(Setup(pipeline, chunk_s), workers, out)
     (outcome,) = archive.work(plan([video], out, pipeline))
     return outcome
 
@@ -94,15 +96,20 @@ def test_pieces_begun_ahead_of_their_turn_fit_when_nothing_happened(
     assert digests(outcome.job.folder) == _one_pass(steady, tmp_path / "whole", pipeline)
 
 
-def test_pieces_begun_from_a_field_that_changed_are_done_again(tmp_path: Path, pipeline: Pipeline) -> None:
-    video = _write(tmp_path / "long.mp4", _film(lambda number: 8 if number < 130 else 14))
+def test_pieces_begun_from_a_field_that_is_not_the_same_any_more_are_done_again(
+    tmp_path: Path, pipeline: Pipeline
+) -> None:
+    # Twice between the end of the first piece and the warm-up of the third the field changes, and is as it was.
+    pixels = _film(lambda number: 14 if 124 <= number < 168 else 8, (*_PLACES, "rectum"))
+    video = _write(tmp_path / "long.mp4", pixels)
     tasks: list[Task] = []
-    outcome = _in_pieces(video, tmp_path / "pieces", pipeline, InlineWorkers(3, heard=tasks.append))
+    workers = InlineWorkers(2, heard=tasks.append)
+    outcome = _in_pieces(video, tmp_path / "pieces", pipeline, workers, chunk_s=90.0)
     assert outcome.state == "done", outcome.reason
     chunks = [(task.index, task.seed) for task in tasks if isinstance(task, ChunkTask)]
-    assert len(chunks) > 4
+    assert chunks == [(0, None), (2, 0), (1, None), (2, None)]
     assert outcome.summary is not None
-    assert len(outcome.summary.fields) > 1
+    assert [field.field for field in outcome.summary.fields] == [1, 2, 3]
     assert digests(outcome.job.folder) == _one_pass(video, tmp_path / "whole", pipeline)
 
 
