@@ -32,6 +32,7 @@ _FILES = {
     "segments.csv",
     "chapters.vtt",
     "summary.json",
+    "events.jsonl",
     "contact_sheet.jpg",
     "field.jpg",
 }

@@ -10,6 +10,7 @@ from scopeline.config import (
     BundleChoice,
     Condition,
     FieldRule,
+    GpuRule,
     HeadRule,
     Pipeline,
     Publishing,
@@ -17,6 +18,7 @@ from scopeline.config import (
     load_pipeline,
 )
 from scopeline.errors import ConfigError
+from scopeline.results_wanted import ResultsWanted
 from scopeline.segments import SegmentSettings
 from scopeline.shipped import shipped_pipelines
 from scopeline.smoothing import SmoothingSettings
@@ -97,13 +99,15 @@ def test_the_hash_follows_what_decides_results_and_nothing_else(tmp_path: Path) 
         QualityRule,
         FieldRule,
         Publishing,
+        ResultsWanted,
+        GpuRule,
         SmoothingSettings,
         SegmentSettings,
     ],
 )
 def test_the_page_explains_every_key_with_its_default(section: type[msgspec.Struct]) -> None:
     page = (shipped_pipelines() / "README.md").read_text()
-    ours = {"folder", "heads", "bundles", "smoothing", "segments", "publish", "quality", "field", "when"}
+    ours = {"folder", "heads", "bundles", "smoothing", "segments", "publish", "quality", "field", "when", "results", "gpu"}
     for field in msgspec.structs.fields(section):
         if field.name not in ours:
             assert re.search(rf"`[^`]*\b{field.name}\b[^`]*`", page), f"{field.name} is not explained"

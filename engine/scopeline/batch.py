@@ -23,13 +23,17 @@ from scopeline.archive.code import code_hash
 from scopeline.assemble import assemble, installed_version, profile_paths
 from scopeline.bundle import load_bundle
 from scopeline.config import Pipeline
+from scopeline.contact_sheet import Cutout
 from scopeline.crop import View
 from scopeline.engine import Engine, RunReport
 from scopeline.errors import ScopelineError, SinkError, SourceError
 from scopeline.frame import Frame
 from scopeline.marks import marks_path, read_marks
-from scopeline.pictures import wanted_frames, write_pictures
+from scopeline.outputs.findings import Findings
+from scopeline.outputs.kinds import missing_outputs, write_outputs
+from scopeline.pictures import cutouts_of, wanted_frames, write_pictures
 from scopeline.replace_file import cannot_write, replace_file
+from scopeline.results_folder import read_tally
 from scopeline.sinks.folder import SUMMARY, FolderSink, write_tables
 from scopeline.sources.key_frames import key_frames
 from scopeline.sources.media import MediaSource, probe
@@ -184,15 +188,34 @@ def complete(
 ) -> Outcome:
     """What is written when all of a recording was judged: pictures, and whatever else is made of the whole."""
     summary = summarize(tally, recording)
-    _draw(job, pipeline, tally, summary)
     cut = _cut_off(ledger, summary)
     if cut:
         summary = msgspec.structs.replace(summary, complete=False, ended="the file is cut off")
+    cutouts = _draw(job, pipeline, tally, summary) if pipeline.results.pictures else {}
+    write_outputs(Findings(job.partial, job.video, tally, summary, cutouts), pipeline.results)
+    if cut:
         write_tables(job.partial, tally, summary)
         return Outcome(
             job, "failed", summary, f"{job.video.name}: {cut} in {job.partial.name}; copy it again"
         )
     return Outcome(job, "done", summary, ", ".join(f"{n} {reason}" for reason, n in ledger.damaged.items()))
+
+
+def add_outputs(job: Job, pipeline: Pipeline) -> None:
+    """Make what a finished folder lacks of what is wanted, without judging the recording again.
+
+    Raises:
+        SourceError: the recording or its results cannot be read.
+        SinkError: the folder cannot be written.
+    """
+    lacking = missing_outputs(job.folder, pipeline.results)
+    summary = read_summary(job.folder)
+    if not lacking or summary is None:
+        return
+    tally = read_tally(job.folder)
+    shown = wanted_frames(tally) if pipeline.results.pictures else {}
+    cutouts = cutouts_of(tally, key_frames(job.video, shown, stream_s=tally.stream_s))
+    write_outputs(Findings(job.folder, job.video, tally, summary, cutouts), pipeline.results, lacking)
 
 
 def failure(job: Job, error: Exception) -> Outcome:
@@ -206,10 +229,11 @@ def failure(job: Job, error: Exception) -> Outcome:
     return Outcome(job, "failed", None, f"{what}. A defect of Scopeline: please report it with {ERROR}")
 
 
-def _draw(job: Job, pipeline: Pipeline, tally: Tally, summary: Summary) -> None:
+def _draw(job: Job, pipeline: Pipeline, tally: Tally, summary: Summary) -> dict[int, Cutout]:
     first = load_bundle(pipeline.bundle_path(pipeline.bundles[0])).input
     frames = key_frames(job.video, wanted_frames(tally), stream_s=tally.stream_s)
     write_pictures(job.partial, tally, summary, frames, View(first.crop, first.width, first.height))
+    return cutouts_of(tally, frames)
 
 
 def plan(
@@ -338,7 +362,11 @@ def _remove_if_empty(folder: Path) -> None:
 def clear(job: Job, *, keep: str = "") -> None:
     """Empty the working folder, but for files whose names begin with `keep`."""
     for left in job.partial.iterdir():
-        if not keep or not left.name.startswith(keep):
+        if keep and left.name.startswith(keep):
+            continue
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
             left.unlink()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from scopeline.errors import ConfigError
+from scopeline.results_wanted import ResultsWanted
 from scopeline.segments import SegmentSettings
 from scopeline.shipped import shipped_pipelines
 from scopeline.smoothing import GRADE_SMOOTHING, LOCATION_SMOOTHING, SmoothingSettings
@@ -91,6 +92,7 @@ class Pipeline(_Section, frozen=True, kw_only=True):
     """By head; heads without an entry take the default of their role."""
     segments: SegmentSettings = SegmentSettings()
     publish: Publishing = Publishing()
+    results: ResultsWanted = ResultsWanted()
     gpu: GpuRule = GpuRule()
     batch: int = 4
     """Frames per inference where recordings go through in bulk. Four cost a small network 1.0 ms each in a running
@@ -104,7 +106,9 @@ class Pipeline(_Section, frozen=True, kw_only=True):
     @property
     def hash(self) -> str:
         """`sha256:<12 digits>` of everything that decides results; folders and addresses do not count."""
-        deciding = msgspec.structs.replace(self, folder=".", publish=Publishing(), gpu=GpuRule())
+        deciding = msgspec.structs.replace(
+            self, folder=".", publish=Publishing(), gpu=GpuRule(), results=ResultsWanted()
+        )
         # Heads that the file does not name are smoothed by these; a changed default is another set-up.
         whole = msgspec.json.encode([deciding, LOCATION_SMOOTHING, GRADE_SMOOTHING], order="deterministic")
         return f"sha256:{hashlib.sha256(whole).hexdigest()[:12]}"

@@ -186,7 +186,9 @@ class Judge:
             reason = Reason.NOT_DUE
         if reason is not None:
             scores, masks = {}, {}
-        return Prediction(frame.seq, frame.captured_ns, frame.time_s, scores, reason, quality, masks, judged_by)
+        return Prediction(
+            frame.seq, frame.captured_ns, frame.time_s, scores, reason, quality, masks, judged_by
+        )
 
     def close(self) -> None:
         for model in self.models:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, get_args
 
 import typer
+from msgspec import ValidationError, convert
+from msgspec.structs import replace
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -20,12 +22,14 @@ from scopeline.archive.recordings import find_recordings
 from scopeline.archive.task import Setup
 from scopeline.archive.workers import Workers
 from scopeline.assemble import check
-from scopeline.batch import Outcome, plan
+from scopeline.batch import Outcome, add_outputs, plan
 from scopeline.commands.batch_view import STYLES, BatchView
 from scopeline.commands.interrupt import INTERRUPTED, stops_on_interrupt
-from scopeline.config import load_pipeline
+from scopeline.config import Pipeline, load_pipeline
 from scopeline.contact_sheet import length_text
 from scopeline.errors import ConfigError
+from scopeline.outputs.kinds import check_outputs
+from scopeline.results_wanted import OutputKind, ResultsWanted
 
 CHUNK_MINUTES: Final = 5.0
 """At 60 frames/s 18,000 frames: two minutes of work and 2 MB, so that a worker that dies costs little."""
@@ -49,6 +53,17 @@ def batch(
     again: Annotated[
         bool, typer.Option("--again", help="Also work on recordings that are done already.")
     ] = False,
+    also: Annotated[
+        str | None,
+        typer.Option(
+            help="What else to make of each recording, with commas between: parquet, report (a page), pdf, video "
+            "(tags and masks drawn), dicom. By default what the pipeline's [results] says."
+        ),
+    ] = None,
+    pictures: Annotated[
+        bool,
+        typer.Option("--pictures/--no-pictures", help="Whether results may hold pictures of the recording."),
+    ] = True,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that work side by side; by default one per core.")
     ] = None,
@@ -77,8 +92,9 @@ def batch(
     2 wrong usage or configuration, 130 interrupted; what was judged until
     then is in NAME.partial.
     """
-    chosen = load_pipeline(pipeline)
+    chosen = _with_results(load_pipeline(pipeline), also, pictures)
     check(chosen)
+    check_outputs(chosen.results)
     named = find_recordings(inputs, leave_out=out)
     jobs = plan([each.video for each in named], out, chosen, {each.video: each.metadata for each in named})
     console = Console(soft_wrap=True)
@@ -90,12 +106,46 @@ def batch(
             for outcome in run.work(jobs, again=again):
                 outcomes.append(outcome)
                 view.end(outcome)
+                if outcome.state == "already done":
+                    add_outputs(outcome.job, chosen)
+    if chosen.results.also:
+        _write_overview(out, outcomes, chosen.results)
     console.print(_table(outcomes, len(jobs)))
     console.print(f"results in {out}; research use only", style="dim", highlight=False)
     if run.stopped:
         raise typer.Exit(INTERRUPTED)
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _with_results(pipeline: Pipeline, also: str | None, pictures: bool) -> Pipeline:
+    wanted = {"also": list(pipeline.results.also), "pictures": pipeline.results.pictures and pictures}
+    if also is not None:
+        wanted["also"] = [kind.strip() for kind in also.split(",") if kind.strip()]
+    try:
+        return replace(pipeline, results=convert(wanted, ResultsWanted))
+    except ValidationError as error:
+        raise ConfigError(
+            f"--also: wanted some of {', '.join(get_args(OutputKind))}, with commas between; got {also!r}"
+        ) from error
+
+
+def _write_overview(out: Path, outcomes: Sequence[Outcome], wanted: ResultsWanted) -> None:
+    """The archive's page and table, over all that is finished in this call or was."""
+    finished = {
+        each.job.folder.name: each.summary
+        for each in outcomes
+        if each.summary is not None and each.state != "failed"
+    }
+    failed = {each.job.video.name: each.reason for each in outcomes if each.state == "failed"}
+    if "report" in wanted.also:
+        from scopeline.outputs.report_page import write_overview_page
+
+        write_overview_page(out, finished, failed)
+    if "parquet" in wanted.also:
+        from scopeline.outputs.parquet_tables import PROCEDURES_TABLE, write_procedures_table
+
+        write_procedures_table(out / PROCEDURES_TABLE, finished)
 
 
 def _workers(count: int | None, ray: str | None, cpus: float, gpus: float) -> Workers:
