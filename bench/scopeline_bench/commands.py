@@ -161,7 +161,7 @@ def live(
     plans = [
         LivePlan(
             fps=rate,
-            seconds=bench.FULL_FRAMES / rate if full else bench.QUICK_S if quick else seconds,
+            seconds=1.05 * bench.FULL_FRAMES / rate if full else bench.QUICK_S if quick else seconds,
             pipeline=pipeline,
             size_px=_size_px(size),
             source=source,

@@ -16,6 +16,7 @@ from scopeline_bench.report import Rows, describe, publish
 from scopeline_bench.stage import progress_bar
 
 FULL_FRAMES = 10_000
+"""Of one full run; a twentieth more is waited for, because a sender on a busy machine leaves some out."""
 QUICK_S = 20.0
 
 
