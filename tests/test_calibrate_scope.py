@@ -11,7 +11,7 @@ import pytest
 
 from media_clips import write_clip
 from scopeline.errors import ConfigError, SourceError
-from scopeline.field_of_view import Shape
+from scopeline.field_of_view import ROUND, Shape
 from scopeline.overlay import OverlayKind, box_iou
 from scopeline.picture import Pixels
 from scopeline.profile_choice import ProfileChoice
@@ -64,9 +64,10 @@ def test_a_planted_octagon_is_fitted_to_the_pixel_or_two(tmp_path: Path) -> None
 
 def test_a_planted_disc_gives_its_circle(tmp_path: Path) -> None:
     fit = fit_scope(_looks(tmp_path, [_disc(n) for n in range(30)]), title="planted")
-    assert fit.profile.shape is Shape.CIRCLE
+    assert fit.profile.shape in ROUND
     assert fit.profile.circle is not None
     assert np.allclose(fit.profile.circle, (160.5, 120.5, 100.5), atol=2)
+    assert np.allclose(fit.profile.box, (60, 20, 201, 201), atol=2)
 
 
 def test_text_is_found_beside_the_field_and_within_it(tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ def find_static_text(looks: ClipLooks, field: Mask) -> StaticText:
     height = field.shape[0]
     reach = max(3, round(_AWAY * height)) | 1
     grown = cv2.dilate(field.astype(np.uint8), np.ones((reach, reach), np.uint8))
-    beside = _groups((grown == 0) & (looks.drawn >= _OFTEN), thin=False)
+    often = (looks.drawn >= _OFTEN).astype(np.uint8)
+    beside = _groups((grown == 0) & _apart(often, field), thin=False)
     inner = cv2.erode(
         cv2.copyMakeBorder(field.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0),
         np.ones((reach, reach), np.uint8),
@@ -64,6 +65,14 @@ def find_static_text(looks: ClipLooks, field: Mask) -> StaticText:
         drawn = (looks.spread <= _STILL) & (looks.mean >= _BRIGHT) & (around >= _MOVES)
         within = _groups(inner & drawn, thin=True)
     return StaticText(tuple(beside), tuple(within), moved)
+
+
+def _apart(bright: NDArray[np.uint8], field: Mask) -> Mask:
+    """What is bright and hangs together with nothing in the field: a tip of light at a bent rim is no letter."""
+    _, labels = cv2.connectedComponents(bright, connectivity=8)
+    in_field = np.unique(labels[field & (bright > 0)])
+    apart: Mask = (bright > 0) & ~np.isin(labels, in_field)
+    return apart
 
 
 def _groups(drawn: NDArray[np.bool_], *, thin: bool) -> list[Box]:
