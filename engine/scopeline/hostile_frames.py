@@ -59,7 +59,8 @@ def _edge(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8
     down, across = np.mgrid[-0.5 : 0.5 : height * 1j, -0.5 : 0.5 : width * 1j]
     here = across * np.cos(angle) + down * np.sin(angle) > offset
     colours = (255 * rng.integers(0, 2, (2, 3))).astype(np.uint8)
-    return np.where(here[..., None], colours[0], colours[1]).astype(np.uint8)
+    edge: NDArray[np.uint8] = np.where(here[..., None], colours[0], colours[1])
+    return edge
 
 
 def _checks(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
