@@ -111,11 +111,11 @@ def test_a_clip_in_which_the_field_changes_is_refused_and_told_where(tmp_path: P
         fit_scope(_looks(tmp_path, [_octagon(n) for n in range(40)] + other), title="changes")
 
 
-def test_light_that_fades_away_has_no_rim(tmp_path: Path) -> None:
+def test_light_that_fades_away_has_no_stable_field(tmp_path: Path) -> None:
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     fading = np.exp(-((x - 160) ** 2 + (y - 120) ** 2) / (2 * 55**2))
     pictures = [np.asarray(_mucosa(n) * fading[..., None], np.uint8) for n in range(24)]
-    with pytest.raises(SourceError, match="fades into shadow"):
+    with pytest.raises(SourceError, match="no stable field"):
         fit_scope(_looks(tmp_path, pictures), title="fading")
 
 

@@ -41,7 +41,7 @@ def draw_curve(curve: SmoothingCurve, path: Path, *, title: str) -> None:
                 fontsize=7,
                 color=QUIET,
             )
-            axes.legend(fontsize=8, frameon=False)
+            axes.legend(fontsize=8, frameon=False, loc="upper right")
     worst = max(point.missed for point in curve.points)
     plot.suptitle(
         f"{title}; missed episodes {curve.points[curve.chosen].missed} at the chosen point, {worst} at most, of "
