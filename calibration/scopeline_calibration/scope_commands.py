@@ -49,8 +49,8 @@ def calibrate_scope(
 
     The field is found in what was bright anywhere in the clip; beginning, middle and end must agree, and light must end
     sharply at the rim, or the clip is refused with the reason. Text is what stays the same and bright. The picture
-    shows a frame with all of it drawn in, and the rim enlarged: look at it before you trust the profile. The profile holds
-    numbers only; the picture shows the clip, so it is not written beside the profile.
+    shows a frame with all of it drawn in, and the rim enlarged: look at it before you trust the profile. The profile
+    holds numbers only; the picture shows the clip, so it is not written beside the profile.
 
     The engine takes a profile by itself where `[field] profile = "auto"` and it agrees with what is found, or always
     where a pipeline names it.
