@@ -18,6 +18,7 @@ from scopeline_training.data_sets import read_catalogue
 from scopeline_training.experiment import SplitPlan
 from scopeline_training.grouping import group_numbers, without_look_alikes
 from scopeline_training.layouts.plans import MaskPairs
+from scopeline_training.mask_evaluation import mask_answers, read_masked
 from scopeline_training.mask_scores import MaskAnswers, mask_scores
 from scopeline_training.material import material_of
 from scopeline_training.network_plan import HeadPlan
@@ -25,6 +26,7 @@ from scopeline_training.picture_set import PictureSet
 from scopeline_training.pictures import PicturePlan
 from scopeline_training.run_parts import parted
 
+SHIPPED = Path(__file__).parents[1] / "pipelines" / "bundles" / "polyp-seg"
 DISC = HeadPlan(name="disc", role="mask", labels=("background", "disc"), loss="bce_dice")
 SHARES = SplitPlan(kind="three_way", shares=(0.6, 0.2, 0.2))
 
@@ -72,7 +74,7 @@ def test_pictures_with_masks_are_split_as_if_there_were_no_clear_ones(tmp_path: 
     with_clear = pairs_in(tmp_path, pairs=30, clear=12)
     # Looks like two pictures that know nothing of each other would be worse; one is enough to be left out.
     write_image(tmp_path / "none" / "again.png", scene(3, 64))
-    seen = {}
+    seen: dict[str, set[str]] = {}
     for plan in (with_clear, MaskPairs(root=str(tmp_path), head="disc")):
         catalogue = without_look_alikes(read_catalogue(plan))
         groups = group_numbers(catalogue)
@@ -114,3 +116,19 @@ def test_the_interval_of_false_marks_is_over_groups(tmp_path: Path) -> None:
     assert alone.value == grouped.value == 0.5
     assert (grouped.low, grouped.high) == (0, 1), "two groups, one all marked and one not at all"
     assert 0.3 < alone.low < alone.high < 0.7
+
+
+def test_a_finished_bundle_is_judged_on_pairs_and_on_clear_pictures_unlike_those_it_was_taught(
+    tmp_path: Path,
+) -> None:
+    pairs_in(tmp_path, pairs=2, clear=3)
+    write_image(tmp_path / "taught" / "same.png", scene(1000, 64))
+    catalogue = read_masked(tmp_path, [tmp_path / "none"], unlike=[tmp_path / "taught"])
+    assert sum(sample.is_clear for sample in catalogue.samples) == 2
+    for threshold, share in ((0.0, 1.0), (1.1, 0.0)):
+        marked, clear = mask_answers(SHIPPED, catalogue, threshold=threshold)
+        assert (len(marked), len(clear)) == (2, 2)
+        assert marked.truth.any(axis=(1, 2)).all()
+        assert [figure.value for figure in mask_scores(clear)] == [share, share]
+    with pytest.raises(ConfigError, match="none is unlike"):
+        read_masked(None, [tmp_path / "taught"], unlike=[tmp_path / "taught"])

@@ -65,12 +65,13 @@ def mask_answers(
         threshold: From which probability a pixel is marked; the bundle's own if None.
 
     Raises:
-        ConfigError: the bundle has no mask head, or its input is not square.
+        ConfigError: the bundle has not exactly one mask head, or its input is not square.
     """
     bundle = load_bundle(bundle_folder)
     head = _mask_head(bundle)
     plan = PicturePlan(size=bundle.input.width, crop=_crop(bundle), aspect=aspect)
-    wanted = head.threshold if threshold is None else threshold
+    wanted = threshold if threshold is not None else head.threshold
+    assert wanted is not None  # every mask head of a loaded bundle has one
     backend = OnnxRuntimeBackend(bundle, threads=1, precision="fp32")
     try:
         said = [
