@@ -92,9 +92,15 @@ def _gain_and_cost(point: SmoothingPoint) -> str:
     )
 
 
+def _compact(settings: SmoothingSettings) -> str:
+    """Four numbers that fit beside nine figures in a terminal of 80 columns."""
+    own = settings.evidence_per_s if settings.method == "hmm" else settings.tau_s
+    return f"{settings.method} {own:g}, {settings.confirm_s:g} {settings.allowance:g} {settings.young:g}"
+
+
 def _table(curve: SmoothingCurve, title: str) -> Table:
     table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("setting")
+    table.add_column("tau s or hmm's g,\nconfirm allow young", no_wrap=True)
     for heading in (
         "flips\n/1k",
         "F1@\n10/25/50",
@@ -118,7 +124,7 @@ def _table(curve: SmoothingCurve, title: str) -> Table:
             if holds
         ]  # fmt: skip
         table.add_row(
-            settings_words(point.settings),
+            _compact(point.settings),
             f"{point.flips_per_1000:.2f}",
             f"{point.f1_10:.0f}/{point.f1_25:.0f}/{point.f1_50:.0f}",
             f"{point.edit:.0f}",
