@@ -8,7 +8,8 @@ from scopeline.errors import ConfigError
 
 pytest.importorskip("torch", reason="training needs scopeline[training]")
 
-from scopeline_training.experiment import Experiment, read_any, read_experiment
+from scopeline_training.experiment import Experiment, FittingPlan, read_any, read_experiment
+from scopeline_training.folder_recipe import folder_experiment
 from scopeline_training.layouts.plans import ClassFolders, MaskPairs
 from scopeline_training.recipe import Recipe
 from scopeline_training.schedules import Cosine
@@ -107,6 +108,24 @@ def test_the_head_of_study_s3_is_in_its_recipe() -> None:
     assert fit.frozen is not None
     assert (fit.frozen.epochs, fit.frozen.rate, fit.frozen.patience) == (10, 1e-3, 3)
     assert (fit.epochs, fit.rate, fit.patience, fit.batch) == (20, 1e-5, 3, 32)
+
+
+def test_a_small_folder_gets_more_epochs_and_smaller_batches(tmp_path: Path) -> None:
+    def plan(count: int) -> FittingPlan:
+        folder = tmp_path / str(count)
+        for number in range(count):
+            place = folder / "ab"[number % 2] / f"{number}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.touch()
+        return folder_experiment(folder).fit
+
+    few, many = plan(80), plan(600)
+    assert (few.batch, many.batch) == (8, 16)
+    assert few.epochs * 0.7 * 80 / few.batch == pytest.approx(800, rel=0.01)
+    assert many.epochs == 40
+    assert few.patience is not None
+    assert few.patience * 0.7 * 80 / few.batch > 150, "patience is not over before batch norms have settled"
+    assert plan(4).epochs == 160
 
 
 def test_a_trial_is_small_and_starts_from_scratch() -> None:

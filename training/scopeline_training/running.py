@@ -36,7 +36,7 @@ from scopeline_training.answers import Answers, join_answers
 from scopeline_training.catalogue import Catalogue
 from scopeline_training.data_sets import read_catalogue
 from scopeline_training.experiment import Experiment
-from scopeline_training.figures import balanced_accuracy
+from scopeline_training.figures import balanced_accuracy, table_figures
 from scopeline_training.fitting import FitResult, Watchers, fit_network, load_weights
 from scopeline_training.grouping import group_numbers, without_look_alikes
 from scopeline_training.learner import AnyNetwork, Identity
@@ -218,6 +218,8 @@ def run_experiment(
     )  # fmt: skip
     _write(out / "pipeline.toml", _pipeline(experiment, heads))
     check_model(out / "bundle", backend="onnxruntime", precision="fp32")
+    for line in _told(record, answers):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(
         f"report: [bold]{out / 'report' / 'report.html'}[/]\nbundle: [bold]{out / 'bundle'}[/]\n"
         f"try it: scopeline batch VIDEO --pipeline {out / 'pipeline.toml'}",
@@ -421,8 +423,8 @@ def _record(
     notes = [*dict.fromkeys(note for split in splits for note in split.notes)]
     if missing := lacking(table):
         notes.append(
-            f"No picture of {missing}: its groups are too few to be in every part, and none lies in two. Where a label is "
-            "not tested, no figure says how well it is told."
+            f"No picture of {missing}: its groups are too few to be in every part, and none lies in two. Where a label "
+            "is not tested, no figure says how well it is told."
         )
     if len(folds) > 1:
         notes.append(f"{REPRESENTATIVE_RULE} Here it is fold {chosen + 1} of {len(folds)}.")
@@ -449,6 +451,18 @@ def _record(
         data_sha256=catalogue.sha256, recipe=recipe, probes=verdicts, notes=tuple(notes),
         split=table,
     )  # fmt: skip
+
+
+def _told(record: RunRecord, answers: Sequence[Answers]) -> Iterator[str]:
+    """What nobody should have to open a report for: how good it is beside guessing, and what the probes found."""
+    for each in answers:
+        with np.errstate(invalid="ignore", divide="ignore"):  # resamples with a single label have no kappa
+            found = table_figures(each.truth, each.said, each.groups, labels=len(each.labels))
+        score = next(figure for figure in found if figure.name == "balanced accuracy")
+        blind = 1 / np.count_nonzero(each.counts)
+        yield f"{each.head}, {each.split}, {len(each)} pictures: balanced accuracy {score}, by guessing {blind:.3f}"
+    for verdict in record.refused:
+        yield f"the shortcut probes refuse this data: do not trust the figures. {' '.join(verdict.reasons)}"
 
 
 def _pipeline(experiment: Experiment, heads: Sequence[HeadPlan]) -> str:
