@@ -65,8 +65,9 @@ def calibrate_smoothing(
     Runs the engine's own smoother with every setting of a grid over the sequences, prints and plots the curve, and
     takes one point by a stated rule; what it misses stands beside what it gains. Some sequences are kept back to check
     the point: of a file every second one, of the simulator other seeds, with acceptance rows H1 to H3 for a location
-    head. With --pipeline FILE --write the point goes into the file's [smoothing.HEAD]. Exit code 1 when the library's default
-    does not stand on the curve of simulated procedures, or fails H1 to H3 there.
+    head. With --pipeline FILE --write the point goes into the file's [smoothing.HEAD].
+
+    Exit code 1 when the library's default does not stand on the curve of simulated procedures, or fails H1 to H3 there.
     """
     import msgspec
 
