@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import av
 import duckdb
@@ -54,17 +55,20 @@ def folder(root: Path, pipeline: Pipeline, clip: Path) -> Path:
     return outcome.job.folder
 
 
+def _rows(query: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect() as database:
+        return database.execute(query).fetchall()
+
+
 def _with(pipeline: Pipeline, wanted: ResultsWanted) -> Pipeline:
     return msgspec.structs.replace(pipeline, results=wanted)
 
 
 def test_the_tables_say_what_the_frames_say(folder: Path) -> None:
     frames = list(read_frames(folder))
-    rows = duckdb.sql(
-        f"SELECT frame, time_s, reason, \"organ.tag\" FROM '{folder}/frames.parquet' ORDER BY frame"
-    ).fetchall()
+    rows = _rows(f"SELECT frame, time_s, reason, \"organ.tag\" FROM '{folder}/frames.parquet' ORDER BY frame")
     assert rows == [(each.frame, each.time_s, each.reason, each.smoothed["organ"].tag) for each in frames]
-    segments = duckdb.sql(f"SELECT number, location, frames_seen FROM '{folder}/segments.parquet'").fetchall()
+    segments = _rows(f"SELECT number, location, frames_seen FROM '{folder}/segments.parquet'")
     assert segments == [
         (each.number, each.location, each.frames_seen) for each in read_tally(folder).segments
     ]

@@ -90,8 +90,8 @@ class Procedure(msgspec.Struct, frozen=True, kw_only=True):
     """From the start of the first to the end of the last segment that has a location other than `outside`;
     washing, treatment and breaks included."""
     withdrawal_net_s: float | None
-    """Of it, what could be judged: `informative_s` of those segments. Without stretches outside, marked as to be ignored,
-    or of bad quality, which washing mostly is; treatment in a clear picture is not recognized and still counts."""
+    """Of it, what could be judged: `informative_s` of those segments. Without stretches outside, marked as to be
+    ignored, or of bad quality, which washing mostly is; treatment in a clear picture still counts."""
 
 
 class SegmentRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -113,8 +114,8 @@ class _Sound:
         self._original, self._copy = original, copy
         self._source = original.streams.audio[0] if original.streams.audio else None
         self._target: AudioStream | None = None
-        self._packets: Iterator[av.Packet] = iter(())
-        self._ahead: av.Packet | None = None
+        self._packets: Iterator[Packet[AudioStream]] = iter(())
+        self._ahead: Packet[AudioStream] | None = None
         self._is_kept = self._source is not None and self._source.codec_context.name in _KEPT_SOUND
 
     def begin(self) -> None:
@@ -140,7 +141,7 @@ class _Sound:
         if time_s is None and self._target is not None and not self._is_kept:
             self._copy.mux(self._target.encode())
 
-    def _put(self, packet: av.Packet) -> None:
+    def _put(self, packet: Packet[AudioStream]) -> None:
         assert self._target is not None
         if self._is_kept:
             if packet.dts is not None:  # the packet that ends the stream is empty
