@@ -1,9 +1,8 @@
 """The names the adaptor uses are names of the real packages, where those are at hand.
 
 `SCOPELINE_TENSORRT_8`: folder of an unpacked offline environment (with `python310` in it). `SCOPELINE_TENSORRT_LEAN`:
-folders, separated like PATH, into each of which the wheels `tensorrt-lean-cu13-bindings` and `-libs` of one version were
-unpacked (docs/gpu.md). None of it needs a GPU; building and parsing can only be tried with one.
-"""
+folders, separated like PATH, into each of which the wheels `tensorrt-lean-cu13-bindings` and `-libs` of one version
+were unpacked (docs/gpu.md). None of it needs a GPU; building and parsing can only be tried with one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GPU latency: the engine live on a paced 1080p feed, frame by frame: capture to publish, the networks' share, the rest."""
+"""GPU latency: the engine live on a paced 1080p feed, frame by frame: capture to publish, networks' share, rest."""
 
 from __future__ import annotations
 

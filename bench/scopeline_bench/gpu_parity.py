@@ -40,7 +40,7 @@ def build_and_judge(
 
 
 def broken_bundle(bundle: Bundle, folder: Path) -> Bundle:
-    """The same description over a network of which one layer's weights are scaled: what a broken engine would compute."""
+    """The same description over a network with one layer's weights scaled: what a broken engine would compute."""
     import onnx
     from onnx import numpy_helper
 

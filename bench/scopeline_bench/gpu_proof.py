@@ -2,9 +2,8 @@
 
     python -m scopeline_bench.gpu_proof STAGE STATE [--frames ZIP] [--rehearse]
 
-`--rehearse` goes through the same code on a machine without a GPU, with ONNX Runtime in TensorRT's place and few frames; its
-figures say nothing about a GPU and are marked so.
-"""
+`--rehearse` goes through the same code on a machine without a GPU, with ONNX Runtime in TensorRT's place and few
+frames; its figures say nothing about a GPU and are marked so."""
 
 from __future__ import annotations
 

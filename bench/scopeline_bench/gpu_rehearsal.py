@@ -1,5 +1,5 @@
-"""GPU rehearsal: what of the proof can be gone through without a GPU. The FP16 graph of TensorRT 10 and 11 can even be judged:
-ONNX Runtime computes it on the CPU, with its own rounding between the nodes."""
+"""GPU rehearsal: what of the proof can be gone through without a GPU. The FP16 graph of TensorRT 10 and 11 can even
+be judged: ONNX Runtime computes it on the CPU, with its own rounding between the nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GPU switch: a live run that starts without a plan: what the change from the CPU to the GPU costs the frames around it."""
+"""GPU switch: a live run that starts without a plan: what the change to the GPU costs the frames around it."""
 
 from __future__ import annotations
 

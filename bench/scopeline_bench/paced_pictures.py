@@ -1,5 +1,5 @@
-"""Paced pictures: a card's feed without a card: 1080p pictures that are ready, each handed over and stamped when its time
-has come. What is measured behind it is the engine and nothing else."""
+"""Paced pictures: a card's feed without a card: 1080p pictures that are ready, each handed over and stamped when its
+time has come. What is measured behind it is the engine and nothing else."""
 
 from __future__ import annotations
 

@@ -2,9 +2,8 @@
 
     python -m scopeline_bench.proof_frames DATA OUT.zip     packs up to 1200 frames of the clips under DATA
 
-Views are cut by the engine's own eyes at 256 px and stored as JPEG, named `<clip>/<milliseconds>.jpg`; where they are used
-they are shrunk by area to each network's input.
-"""
+Views are cut by the engine's own eyes at 256 px and stored as JPEG, named `<clip>/<milliseconds>.jpg`; where they are
+used they are shrunk by area to each network's input."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Raw loop: the same plans without an engine: uploaded, enqueued, downloaded and waited for, over and over. What the hardware
-and TensorRT give, to hold the engine's own time against.
+"""Raw loop: the same plans without an engine: uploaded, enqueued, downloaded and waited for, over and over. What the
+hardware and TensorRT give, to hold the engine's own time against.
 
-Written against the driver and the library, without `PlanRunner`: it is the independent reference. It, too, replays a graph.
-"""
+Written against the driver and the library, without `PlanRunner`: it is the independent reference. It, too, replays a
+graph."""
 
 from __future__ import annotations
 

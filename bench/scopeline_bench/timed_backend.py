@@ -1,7 +1,7 @@
 """Timed backends: a runtime with a clock around it, for finding out which part of a frame's time is the network's.
 
-Named in a pipeline as `scopeline_bench.timed_backend:TimedTensorRt`; what was measured lies in `SPENT` until it is taken.
-"""
+Named in a pipeline as `scopeline_bench.timed_backend:TimedTensorRt`; what was measured lies in `SPENT` until it is
+taken."""
 
 from __future__ import annotations
 

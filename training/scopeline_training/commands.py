@@ -236,7 +236,9 @@ def evaluate_masks(
     ] = None,
     unlike: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder of what was trained on; pictures that look like one below it are left out."),
+        typer.Option(
+            help="Folder of what was trained on; pictures that look like one below it are left out."
+        ),
     ] = None,
     aspect: Annotated[
         float | None, typer.Option(help="Width over height before the files were squashed.")

@@ -41,7 +41,7 @@ def parted(catalogue: Catalogue, groups: Numbers, plan: SplitPlan, *, seed: int)
     free = np.setdiff1d(np.arange(len(catalogue)), always)
     if np.intersect1d(groups[free], groups[always]).size:
         raise ConfigError(
-            f"split.only_trained: pictures of {', '.join(plan.only_trained)} share a group with pictures of other labels"
+            f"split.only_trained: pictures of {', '.join(plan.only_trained)} share a group with others"
         )
     note = (
         f"{len(always)} pictures of {', '.join(plan.only_trained)} are always trained on and never tested (their "

@@ -118,8 +118,8 @@ def _row(member: Member, result: RunResult) -> Row:
                 figures[f"{masks.head}: {figure.name}"] = str(figure)
     sizes = {f"{name} pictures": count for name, count in result.sizes.items()}
     return Row(
-        settings=member.settings, sizes=sizes, lacking=lacking(result.record.split), figures=figures, epochs=result.epochs,
-        recipe_sha256=result.record.recipe_sha256, data_sha256=result.record.data_sha256,
+        settings=member.settings, sizes=sizes, lacking=lacking(result.record.split), figures=figures,
+        epochs=result.epochs, recipe_sha256=result.record.recipe_sha256, data_sha256=result.record.data_sha256,
         bundle_sha256=result.bundle_sha256,
     )  # fmt: skip
 
