@@ -6,12 +6,13 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 WITH = -c constraints.txt
 
-.PHONY: help demo test check lint bench-cost schema clean
+.PHONY: help demo test check lint bench bench-cost schema clean
 
 help:
 	@echo "make demo    install the runtime into $(VENV) and run the synthetic procedure"
 	@echo "make test    install what the tests need and run them all"
 	@echo "make check   format, lint, types, tests"
+	@echo "make bench   every stage on its own, timed by pytest-benchmark and saved"
 	@echo "make bench-cost  CPU cost against the plain loop and the floor (five to ten minutes)"
 
 $(BIN)/python:
@@ -40,6 +41,9 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest bench --benchmark-autosave
 
 bench-cost: $(VENV)/dev.stamp
 	$(BIN)/scopeline bench cost
