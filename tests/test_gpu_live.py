@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from fakes import CollectingSink, ScriptedSource, scope_pixels
 from scopeline.assemble import assemble
 from scopeline.config import BundleChoice, Pipeline
 from scopeline.errors import BackendError
+from scopeline.picture import Pixels
 from scopeline.wire import FrameMessage, Message, StatusMessage
 
 
@@ -41,7 +43,9 @@ def _run_live(machine: FakeMachine, until: str) -> CollectingSink:
             told.set()
 
     frames = [scope_pixels(seed=seed) for seed in range(40)]
-    script = [step for frame in frames for step in (frame, published.acquire)]
+    script: list[Pixels | BaseException | Callable[[], object]] = []
+    for frame in frames:
+        script += [frame, published.acquire]
     script.insert(60, lambda: told.wait(60))
     pipeline = _pipeline(machine)
     assemble(pipeline, ScriptedSource(script), [sink], live=True, on_message=hear).run()

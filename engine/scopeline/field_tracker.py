@@ -150,19 +150,6 @@ class FieldTracker:
             chosen=self._chosen,
         )
 
-    def restore(self, state: TrackerState) -> None:
-        """Go on from where another tracker with the same profile was."""
-        self._restart(*state.size)
-        self._due_s, self.field, self._last_id = state.due_s, state.field, state.last_id
-        self._seen, self._locked, self._outside = state.seen, state.locked, state.outside
-        self._previous = state.previous
-        self._window.extend(state.window)
-        self._contrary = list(state.contrary)
-        self._guides.extend(state.guides)
-        self._black.extend(state.black)
-        self._rival, self._rival_looks, self._expires_s = state.rival, state.rival_looks, state.expires_s
-        self._chosen = state.chosen
-
     def _new_signal(self, picture: Picture, time_s: float) -> FieldEvent | None:
         """A geometry is worth nothing at another resolution: start again at once."""
         first = self._width == 0
@@ -196,6 +183,19 @@ class FieldTracker:
         self._rival_looks = 0
         self._contrary: list[Grey] = []
         self._expires_s: float | None = None
+
+    def restore(self, state: TrackerState) -> None:
+        """Go on from where another tracker with the same profile was."""
+        self._restart(*state.size)
+        self._due_s, self.field, self._last_id = state.due_s, state.field, state.last_id
+        self._seen, self._locked, self._outside = state.seen, state.locked, state.outside
+        self._previous = state.previous
+        self._window.extend(state.window)
+        self._contrary = list(state.contrary)
+        self._guides.extend(state.guides)
+        self._black.extend(state.black)
+        self._rival, self._rival_looks, self._expires_s = state.rival, state.rival_looks, state.expires_s
+        self._chosen = state.chosen
 
     def _look(self, picture: Picture, time_s: float) -> FieldEvent | None:
         pixels = self._resizer(picture)
