@@ -36,7 +36,7 @@ _NIGHT: Final[Colour] = (17, 20, 24)
 _OUTLINE: Final[Colour] = (124, 214, 219)
 _GREY: Final[Colour] = (150, 158, 168)
 _PALE: Final[Colour] = (214, 218, 224)
-_GRADES: Final[tuple[Colour, ...]] = ((47, 143, 104), (201, 150, 20), (222, 104, 42), (183, 40, 58))
+GRADE_COLOURS: Final[tuple[Colour, ...]] = ((47, 143, 104), (201, 150, 20), (222, 104, 42), (183, 40, 58))
 """MES 0 to 3. The digit always stands by the colour: one man in twelve does not see the difference."""
 
 _MARGIN, _GAP, _TILE, _PHOTO, _TEXT = 52, 26, 388, 292, 128
@@ -150,7 +150,7 @@ def _draw_header(sheet: Pixels, caption: Caption, segments: int, shown: int) -> 
 def _draw_legend(sheet: Pixels) -> None:
     """Colours and their meaning, below the time line."""
     x, y = _MARGIN, _HEADER + _STRIP + 30
-    entries: list[tuple[str, Colour]] = [(f"MES {grade}", colour) for grade, colour in enumerate(_GRADES)]
+    entries: list[tuple[str, Colour]] = [(f"MES {grade}", colour) for grade, colour in enumerate(GRADE_COLOURS)]
     for label, colour in [*entries, ("not assessable", _GREY), ("outside", _PALE)]:
         _pill(sheet, (x, y - 14), (15, 15), colour, radius=4)
         _write(sheet, label, (x + 22, y), 17, _SOFT)
@@ -308,7 +308,7 @@ def _colour_of(segment: SegmentMessage) -> Colour:
 
 
 def _grade_colour(grade: int) -> Colour:
-    return _GRADES[min(grade, len(_GRADES) - 1)]
+    return GRADE_COLOURS[min(grade, len(GRADE_COLOURS) - 1)]
 
 
 def clock(seconds: float) -> str:

@@ -21,12 +21,11 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from scopeline.contact_sheet import clock, what_may_be_seen
+from scopeline.contact_sheet import GRADE_COLOURS, clock, what_may_be_seen
 from scopeline.errors import SourceError
 from scopeline.field_of_view import FieldOfView
 from scopeline.outputs.findings import Findings
 from scopeline.outputs.showable import showable
-from scopeline.outputs.strip import GRADES
 from scopeline.picture import Pixels, rgb_pixels
 from scopeline.replace_file import cannot_write
 from scopeline.sources.media import MediaSource
@@ -200,8 +199,12 @@ def _said(message: FrameMessage) -> list[tuple[str, tuple[int, int, int]]]:
         colour, text = _INK, f"{head.tag} {100 * head.posterior[head.tag]:.0f} %"
         if head.tag.isdecimal():
             text = f"{name.upper()} {text}"
-            code = GRADES[min(int(head.tag), len(GRADES) - 1)].lstrip("#")
-            colour = tuple(min(255, int(code[at : at + 2], 16) + 50) for at in (0, 2, 4))  # type: ignore[assignment]
+            red, green, blue = GRADE_COLOURS[min(int(head.tag), len(GRADE_COLOURS) - 1)]
+            colour = (
+                min(red + 50, 255),
+                min(green + 50, 255),
+                min(blue + 50, 255),
+            )  # brighter, on the dark bar
         parts.append((text, colour))
     parts += [
         (f"{mask.label} {100 * mask.peak:.0f} %", _MARK) for mask in message.masks.values() if mask.regions

@@ -11,10 +11,10 @@ from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 from fpdf.fonts import FontFace
 
-from scopeline.contact_sheet import clock
+from scopeline.contact_sheet import GRADE_COLOURS, clock
 from scopeline.outputs.findings import Findings
 from scopeline.outputs.report_facts import STATEMENT, Fact, headline, lines, origin, unusable
-from scopeline.outputs.strip import GRADES, rows
+from scopeline.outputs.strip import rows
 from scopeline.outputs.timeline import timeline
 from scopeline.pictures import FIELD, jpeg
 from scopeline.replace_file import replace_file
@@ -157,7 +157,9 @@ class _Sheet(FPDF):
                     row.cell(img=io.BytesIO(jpeg(cutout.pixels)), img_fill_width=True)
                 row.cell(_plain(line.location + (" (operator)" if line.marked else "")))
                 row.cell(f"{line.time}\n{line.length}")
-                colour = None if line.worst is None else _rgb(GRADES[min(line.worst, len(GRADES) - 1)])
+                colour = (
+                    None if line.worst is None else GRADE_COLOURS[min(line.worst, len(GRADE_COLOURS) - 1)]
+                )
                 row.cell(line.grade, style=FontFace(emphasis="BOLD", color=colour) if colour else plain)
                 for text in (line.confidence, line.informative, line.unusable):
                     row.cell(text)

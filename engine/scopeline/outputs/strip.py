@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeVar
 
+from scopeline.contact_sheet import GRADE_COLOURS
 from scopeline.outputs.timeline import Column
 from scopeline.tally import OUTSIDE
 
 _T = TypeVar("_T")
 
-GRADES = ("#2f8f68", "#c99614", "#de682a", "#b7283a")
-"""MES 0 to 3, as on the contact sheet; the digit always stands by the colour."""
+GRADES = tuple(f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in GRADE_COLOURS)
+"""As on the contact sheet, for pages and PDF."""
 PALE, NIGHT, GOOD = "#d6dadf", "#626d7a", "#3b82a0"
 _PLACES = ("#4b6cb7", "#7a5ea8", "#3f8f8f", "#a06a4b", "#5b7f3a", "#9a4f7d", "#6c7a89", "#b08a2e")
 
