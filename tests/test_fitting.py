@@ -290,6 +290,15 @@ def test_spoilt_copies_are_bad_and_nothing_else(painted: Painted) -> None:
     assert torch.equal(batches[0].targets["quality"], torch.from_numpy(pictures.target("quality")))
 
 
+def test_labels_are_counted_as_an_epoch_shows_them(painted: Painted) -> None:
+    good = painted.pictures(training=True, heads=(COLOUR, QUALITY), spoil=SpoilPlan(share=0.25))
+    drawn = [good[(epoch, number)].targets["quality"] for epoch in range(40) for number in range(len(good))]
+    shown = np.bincount(np.array(drawn), minlength=2) / 40
+    assert good.expected_counts(QUALITY) == pytest.approx([3.0, 9.0])
+    assert good.expected_counts(QUALITY) == pytest.approx(shown, abs=0.8)  # three standard deviations
+    assert list(good.expected_counts(COLOUR)) == [6, 6]
+
+
 def test_colour_statistics_are_numpys(painted: Painted) -> None:
     material = painted.pictures(training=False).material
     pixels = np.stack([material.shown(number)[0][0] for number in range(12)]) / 255.0

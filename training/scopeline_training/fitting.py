@@ -117,7 +117,7 @@ def fit_network(
     """
     watchers = watchers or Watchers()
     weights = {
-        head.name: class_weights(head, torch.from_numpy(train.target(head.name)))
+        head.name: class_weights(head, torch.from_numpy(train.expected_counts(head)))
         for head in heads if head.role != "mask"
     }  # fmt: skip
     records: list[PhaseRecord] = []

@@ -160,10 +160,9 @@ class Learner(LightningModule):
         )
 
 
-def class_weights(head: HeadPlan, targets: Tensor) -> Tensor:
+def class_weights(head: HeadPlan, counts: Tensor) -> Tensor:
     """(K,) weight of each label: its count to minus `head.balance`, mean 1."""
-    counts = torch.bincount(targets[targets != UNKNOWN], minlength=len(head.labels)).clamp(min=1)
-    weights = counts.float() ** -head.balance
+    weights = counts.clamp(min=1).float() ** -head.balance
     return weights / weights.mean()
 
 

@@ -102,6 +102,20 @@ class PictureSet(Dataset[Item]):
             spoilt = np.where(targets == self._good, self._bad, UNKNOWN)
         return np.concatenate([targets, spoilt])
 
+    def expected_counts(self, head: HeadPlan) -> NDArray[np.float64]:
+        """(K,) labels of a head as one epoch shows them, in the mean: training spoils a share of the good pictures.
+
+        Counted as they lie in the folders, all are good, and a loss balanced by that taught a network to call
+        whatever it saw bad.
+        """
+        targets = self.target(head.name)
+        counts = np.bincount(targets[targets != UNKNOWN], minlength=len(head.labels)).astype(np.float64)
+        if self.spoil is not None and self.training and head.name == self.spoil.head:
+            spoilt = self.spoil.share * counts[self._good]
+            counts[self._good] -= spoilt
+            counts[self._bad] += spoilt
+        return counts
+
     def __getitem__(self, place: Place) -> Item:
         epoch, number = place
         which = number % len(self.material)
