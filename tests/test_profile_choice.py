@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from scopeline.config import FieldRule
+from scopeline.errors import ConfigError
 from scopeline.field_of_view import FieldOfView, Shape
 from scopeline.field_tracker import FieldEvent, FieldTracker
 from scopeline.overlay import Overlay, OverlayKind
 from scopeline.picture import Pixels, picture_from_rgb
-from scopeline.profile_choice import AGREES_AT, ProfileChoice, load_choice, outline_iou
+from scopeline.profile_choice import AGREES_AT, NONE, ProfileChoice, load_choice, outline_iou
 from scopeline.scope_profile import PinnedOverlay, ScopeProfile
 from scopeline.shipped import shipped_scopes
 from scopeline.simulation.screen import Screen, random_screen
+from scopeline_calibration.profile_suite import read_drawn, watch
 
 WIDTH, HEIGHT = 360, 288
 
@@ -164,3 +168,27 @@ def test_state_handed_to_another_tracker_keeps_the_profile() -> None:
 def test_the_shipped_profiles_can_all_be_chosen_from() -> None:
     odd = FieldOfView(1, Shape.FULL, 0, 0, 1000, 999, 1000, 999)
     assert load_choice(shipped_scopes()).settle(odd).profile is None
+
+
+@pytest.mark.parametrize(
+    "clip", ["bagls_005.mp4", "bagls_133.mp4", "bagls_220.mp4", "imes_p1_seq1_5fps.mp4", "polypgen_seq19.mp4"]
+)
+def test_on_real_clips_the_profile_that_belongs_to_them_is_taken_and_no_other(
+    data_dir: Path, clip: str
+) -> None:
+    boxes = Path(__file__).parent / "data" / "scope_boxes.csv"
+    drawn = next(each for each in read_drawn(boxes) if each.clip == clip)
+    taken = watch(data_dir / "videos" / clip, drawn, load_choice(shipped_scopes()))
+    assert taken.profiles[-1] == drawn.profile
+    assert not taken.is_wrong
+    assert taken.chosen_iou >= taken.found_iou - 0.005
+
+
+def test_a_profile_is_taken_only_where_a_pipeline_asks_for_it() -> None:
+    assert FieldRule().profile == NONE
+
+
+def test_boxes_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "boxes.csv").write_text("clip,x\na.mp4,1\n")
+    with pytest.raises(ConfigError, match="wanted a CSV"):
+        read_drawn(tmp_path / "boxes.csv")

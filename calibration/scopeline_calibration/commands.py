@@ -29,6 +29,19 @@ def evaluate_field(
         raise typer.Exit(1)
 
 
+def evaluate_profiles(
+    data: Annotated[Path, typer.Argument(help="Data folder with videos/ in it.")],
+    boxes: Annotated[
+        Path, typer.Argument(help="Boxes drawn by hand, tests/data/scope_boxes.csv in a checkout.")
+    ],
+) -> None:
+    """Which shipped scope profiles are taken on real clips, and what the field gains. Exit code 1 on a wrong one."""
+    from scopeline_calibration import profile_suite
+
+    if not profile_suite.main(data, boxes):
+        raise typer.Exit(1)
+
+
 def evaluate_smoothing() -> None:
     """Smoothing on simulated procedures that were not used to choose its settings (acceptance H1 to H3)."""
     from scopeline_calibration import smoothing_suite
