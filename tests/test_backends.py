@@ -72,7 +72,7 @@ def test_a_precision_that_the_runtime_has_not_is_refused(bundle: Bundle) -> None
 
 
 def test_an_unknown_backend_names_the_known_ones(bundle: Bundle) -> None:
-    with pytest.raises(ConfigError, match=r"\['onnxruntime', 'openvino'\]"):
+    with pytest.raises(ConfigError, match=r"\['onnxruntime', 'openvino', 'tensorrt'\]"):
         open_backend("tensorflow", bundle, threads=1, precision="fp32")
     with pytest.raises(ConfigError, match="cannot be imported"):
         open_backend("no_such_module:Backend", bundle, threads=1, precision="fp32")

@@ -64,7 +64,8 @@ class _Archive:
         return list(Batch(pipeline).work(plan(videos, out or self.out, pipeline), again=again))
 
     def names(self) -> set[str]:
-        return {entry.name for entry in self.out.iterdir()}
+        """Of the folders of results; the list of them lies beside."""
+        return {entry.name for entry in self.out.iterdir() if entry.is_dir()}
 
 
 @pytest.fixture
@@ -307,7 +308,7 @@ _PROGRAM = "import typer; from scopeline.commands.batch import batch; typer.run(
 
 
 def _command(archive: _Archive, *videos: Path) -> subprocess.Popen[str]:
-    arguments = [str(video) for video in videos] + ["-p", str(archive.pipeline), "-o", str(archive.out)]
+    arguments = [*map(str, videos), "-p", str(archive.pipeline), "-o", str(archive.out), "--workers", "1"]
     return subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, *arguments],
         env=os.environ | {"PYTHONPATH": str(_ROOT / "engine"), "COLUMNS": "200", "OMP_NUM_THREADS": "1"},

@@ -200,7 +200,11 @@ def test_a_recording_is_cut_only_where_what_is_decoded_later_is_shown_later(tmp_
     assert closed.keys == list(range(0, 60, 7))
     assert [round(closed.stamp_s(number), 3) for number in range(3)] == [0.0, 0.5, 1.0]
     opened = scan_packets(
-        _write(tmp_path / "open.mp4", pixels, **{"x264-params": "open-gop=1", "preset": "medium"})
+        _write(
+            tmp_path / "open.mp4",
+            pixels,
+            **{"x264-params": "open-gop=1:bframes=2:b-adapt=0", "preset": "medium"},
+        )
     )
     assert len(opened.stamps) == 60
     assert len(opened.keys) < 9  # before an open group's key frame some are shown that are decoded after it

@@ -90,6 +90,7 @@ def test_sources_backends_and_sinks_do_not_know_each_other() -> None:
                 "stream_reader.py",
                 "capture_child.py",
                 "picture_pool.py",
+                "annotated_video.py",
                 "film.py",
                 "doctor.py",
                 "contact_sheet.py",

@@ -167,6 +167,11 @@ def test_few_pictures_are_too_few_to_say_anything() -> None:
     assert calibrate_head(MES, logits, truth, np.arange(30)).outcome == "too few pictures"
 
 
+def test_few_groups_are_told_from_few_pictures() -> None:
+    logits, truth = _planted(400, 2.0, np.zeros(4))
+    assert calibrate_head(MES, logits, truth, np.arange(400) % 8).outcome == "too few groups"
+
+
 def test_grades_are_in_order_and_each_step_has_its_own_error() -> None:
     logits, truth = _planted(800, 2.0, np.zeros(4), seed=6)
     found = calibrate_head(MES, logits, truth, np.arange(800), quality=np.linspace(0, 1, 800))

@@ -30,11 +30,17 @@ BAR = 0.05
 FOLDS = 5
 FEWEST = 40
 """Labelled pictures below which nothing is said."""
+FEWEST_GROUPS = 2 * FOLDS
 STRATA = ((0.0, 0.5), (0.5, 0.9), (0.9, 1.0))
 """Bounds of the quality probability."""
 
 Outcome = Literal[
-    "calibrated", "kept: missed the bar", "kept: no better", "uninformative", "too few pictures"
+    "calibrated",
+    "kept: missed the bar",
+    "kept: no better",
+    "uninformative",
+    "too few pictures",
+    "too few groups",
 ]
 
 
@@ -122,8 +128,11 @@ def calibrate_head(
     before = Scaling(head.temperature, head.bias)
     counts = dict(zip(head.labels, np.bincount(truth, minlength=len(head.labels)).tolist(), strict=True))
     group_count = len(np.unique(groups))
-    if len(truth) < FEWEST or group_count < 2 * FOLDS or len(np.unique(truth)) < 2:
-        return HeadCalibration(head.name, "too few pictures", len(truth), group_count, counts, before, before)
+    if len(truth) < FEWEST or group_count < FEWEST_GROUPS or len(np.unique(truth)) < 2:
+        lacking: Outcome = (
+            "too few pictures" if len(truth) < FEWEST or group_count >= FEWEST_GROUPS else "too few groups"
+        )
+        return HeadCalibration(head.name, lacking, len(truth), group_count, counts, before, before)
     said, prior = np.zeros_like(wide), np.zeros_like(wide)
     for fit, test in grouped_folds(truth, groups, FOLDS, seed):
         said[test] = fit_scaling(wide[fit], truth[fit])(wide[test])

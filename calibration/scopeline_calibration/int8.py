@@ -65,9 +65,11 @@ def search(gate: Gate, quantiser: Quantiser, before_trial: Callable[[], object])
             return gate.passes(Build(OnnxRuntimeBackend.name, "int8", tried))
 
         kept = find_culprits(layers, passes)
-    if kept is None or len(kept) == len(layers):
+    if kept is None:
+        told = "INT8: refused even with every layer in FP32"
+    elif len(kept) == len(layers):
         kept = None
-        told = "INT8: refused, and no set of layers in FP32 helps"
+        told = "INT8: refused; every layer would have to stay in FP32"
     elif kept:
         told = f"INT8: {len(layers) - len(kept)} of {len(layers)} layers; in FP32 stay {', '.join(kept)}"
     else:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from rich.table import Table
 
-from scopeline_calibration.head_calibration import BAR, HeadCalibration, Measured
+from scopeline_calibration.head_calibration import BAR, FEWEST, FEWEST_GROUPS, HeadCalibration, Measured
 from scopeline_calibration.plot_look import (
     AMBER,
     BLUE,
@@ -59,9 +59,10 @@ def calibration_table(found: Sequence[HeadCalibration], title: str, caption: str
 def told(each: HeadCalibration) -> str:
     """What the outcome rests on, in a line."""
     if each.balanced_accuracy is None or each.measured_after is None or each.measured_before is None:
-        return f"{each.head}: {each.outcome}"
+        wanted = f"wanted {FEWEST} pictures in {FEWEST_GROUPS} groups, of two labels or more"
+        return f"{each.head}: {each.outcome}; {wanted}"
     line = (
-        f"{each.head}: balanced accuracy {each.balanced_accuracy} (chance {each.chance:.3f}); log loss "
+        f"{each.head}: {each.outcome}; balanced accuracy {each.balanced_accuracy} (chance {each.chance:.3f}); log loss "
         f"{each.measured_before.log_loss:.3f} -> {each.measured_after.log_loss:.3f}, of the labels' shares alone "
         f"{each.prior_log_loss:.3f}"
     )
@@ -87,6 +88,10 @@ def draw_reliability(found: Sequence[HeadCalibration], title: str) -> Any:
         axes.set(xlim=(0.0, 1.02), ylim=(0.0, 1.02), aspect="equal")
         calm(axes, title=f"{each.head}: {each.outcome}", across="confidence", up="share that is right")
         axes.legend(loc="lower right", fontsize=8, frameon=False)
+    if not shown:
+        plot.text(
+            0.5, 0.5, "nothing measured: too few pictures or groups", ha="center", fontsize=9, color=INK
+        )
     return plot
 
 

@@ -31,6 +31,9 @@ def draw_curve(curve: SmoothingCurve, path: Path, *, title: str) -> None:
         _points(axes, curve, value)
         if place == 1:
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("{x:g}")
+            axes.tick_params(axis="y", which="both", labelsize=8, labelcolor=QUIET)
             truth = curve.points[curve.default].true_flips_per_1000
             axes.axhline(truth, color=QUIET, linewidth=0.8, linestyle=":")
             axes.annotate(
@@ -72,12 +75,12 @@ def _points(axes: Any, curve: SmoothingCurve, value: Callable[[SmoothingPoint], 
         ((point.delay_s, value(point)) for point, on in zip(curve.points, curve.on_curve, strict=True) if on)
     )
     axes.plot([x for x, _ in line], [y for _, y in line], color=QUIET, linewidth=0.8, zorder=0)
-    for index, label, below in ((curve.default, "default", True), (curve.chosen, "chosen", False)):
-        point = curve.points[index]
+    marks = [(curve.points[curve.default], "default"), (curve.points[curve.chosen], "chosen")]
+    for is_later, (point, label) in enumerate(sorted(marks, key=lambda mark: mark[0].delay_s)):
         axes.annotate(
             label,
             (point.delay_s, value(point)),
-            xytext=(14, -18 if below else 16),
+            xytext=(14, 16) if is_later else (-46, -24),
             textcoords="offset points",
             fontsize=8,
             color=INK,

@@ -33,8 +33,8 @@ from scopeline.outputs.findings import Findings
 from scopeline.outputs.kinds import missing_outputs, write_outputs
 from scopeline.pictures import cutouts_of, wanted_frames, write_pictures
 from scopeline.replace_file import cannot_write, replace_file
-from scopeline.results_folder import read_tally
-from scopeline.sinks.folder import SUMMARY, FolderSink, write_tables
+from scopeline.results_folder import SUMMARY, read_tally
+from scopeline.sinks.folder import FolderSink, write_tables
 from scopeline.sources.key_frames import key_frames
 from scopeline.sources.media import MediaSource, probe
 from scopeline.summary import Inputs, Recording, Summary, summarize

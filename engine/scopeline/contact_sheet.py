@@ -150,7 +150,9 @@ def _draw_header(sheet: Pixels, caption: Caption, segments: int, shown: int) -> 
 def _draw_legend(sheet: Pixels) -> None:
     """Colours and their meaning, below the time line."""
     x, y = _MARGIN, _HEADER + _STRIP + 30
-    entries: list[tuple[str, Colour]] = [(f"MES {grade}", colour) for grade, colour in enumerate(GRADE_COLOURS)]
+    entries: list[tuple[str, Colour]] = [
+        (f"MES {grade}", colour) for grade, colour in enumerate(GRADE_COLOURS)
+    ]
     for label, colour in [*entries, ("not assessable", _GREY), ("outside", _PALE)]:
         _pill(sheet, (x, y - 14), (15, 15), colour, radius=4)
         _write(sheet, label, (x + 22, y), 17, _SOFT)

@@ -6,14 +6,20 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import zstandard
 
 from scopeline.errors import SourceError
-from scopeline.sinks.folder import EVENTS, FRAMES
 from scopeline.tally import Tally
 from scopeline.wire import Decoder, FrameMessage, StatusMessage
+
+FRAMES: Final = "frames.jsonl.zst"
+SEGMENTS: Final = "segments.csv"
+CHAPTERS: Final = "chapters.vtt"
+EVENTS: Final = "events.jsonl"
+SUMMARY: Final = "summary.json"
 
 
 def read_frames(folder: Path) -> Iterator[FrameMessage]:

@@ -25,8 +25,8 @@ from scopeline.picture import Picture, Pixels, picture_from_file, picture_from_r
 from scopeline.ports import Backend
 from scopeline.prediction import Probabilities
 from scopeline.replace_file import replace_file
+from scopeline.results_folder import SEGMENTS
 from scopeline.shipped import shipped_pipelines
-from scopeline.sinks.folder import SEGMENTS
 from scopeline.sources.key_frames import key_frames
 from scopeline.tally import OUTSIDE
 from scopeline_training.explanation import Explainer, Explanation, LookMap, Method, Question, question_of

@@ -15,7 +15,7 @@ from scopeline.archive.task import Ended, Progress, Setup, Task
 from scopeline.archive.workers import Answered, Lost, Workers
 from scopeline.batch import Job, Outcome, failure, finished_summary, held, put_in_place
 from scopeline.replace_file import replace_file
-from scopeline.sinks.folder import SUMMARY
+from scopeline.results_folder import SUMMARY
 from scopeline.summary import Summary
 
 

@@ -115,6 +115,12 @@ def divide(network: bytes, *, name: str) -> HalfGraph:
     )
 
 
+def _first_name(name: str, shared: dict[str, str]) -> str:
+    while name in shared:
+        name = shared[name]
+    return name
+
+
 def _onnx() -> Any:
     try:
         import onnx
@@ -235,9 +241,18 @@ class _Graph:
         return sum(int(np.prod(self._constants[each].dims)) for each in node.input if each in self._constants)
 
     def weights_in_half(self, half: set[str]) -> float:
-        of = [(self._weights(node), node.output[0] in half) for node in self._graph.node if node.output]
-        total = sum(count for count, _ in of)
-        return sum(count for count, is_half in of if is_half) / total if total else 0.0
+        """Share of the weights, each counted where it is computed with: a network that looks several ways hands
+        the same ones on through Identity nodes, which compute nothing."""
+        shared = {node.output[0]: node.input[0] for node in self._graph.node if node.op_type == "Identity"}
+        counts = {True: 0, False: 0}
+        for node in self._graph.node:
+            if node.op_type == "Identity" or not node.output:
+                continue
+            named = [_first_name(each, shared) for each in node.input]
+            sizes = [int(np.prod(self._constants[each].dims)) for each in named if each in self._constants]
+            counts[node.output[0] in half] += sum(sizes)
+        total = sum(counts.values())
+        return counts[True] / total if total else 0.0
 
     def rewrite(self, half: set[str]) -> Any:
         """The model with casts at every border between FP16 and FP32."""

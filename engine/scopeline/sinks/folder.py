@@ -15,16 +15,11 @@ import zstandard
 
 from scopeline.chapters import chapters_webvtt
 from scopeline.replace_file import cannot_write, replace_file
+from scopeline.results_folder import CHAPTERS, EVENTS, FRAMES, SEGMENTS, SUMMARY
 from scopeline.segment_table import segments_csv
 from scopeline.summary import Recording, Summary, summarize
 from scopeline.tally import Tally
 from scopeline.wire import Encoder, FrameMessage, Message
-
-FRAMES: Final = "frames.jsonl.zst"
-SEGMENTS: Final = "segments.csv"
-CHAPTERS: Final = "chapters.vtt"
-EVENTS: Final = "events.jsonl"
-SUMMARY: Final = "summary.json"
 
 BLOCK_FRAMES: Final = 1000
 BLOCK_NS: Final = 2_000_000_000
