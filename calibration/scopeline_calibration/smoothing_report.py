@@ -12,6 +12,7 @@ from rich.table import Table
 from scopeline.smoothing import SmoothingSettings
 from scopeline_calibration.smoothing_curve import SmoothingCurve
 from scopeline_calibration.smoothing_point import SmoothingPoint
+from scopeline_calibration.smoothing_suite import TEST_SEEDS
 from scopeline_calibration.smoothing_suite import Row
 
 VARIED = ("method", "tau_s", "allowance", "young", "confirm_s", "evidence_per_s")
@@ -75,7 +76,7 @@ def print_report(report: SmoothingReport, console: Console) -> None:
         if point is not None:
             console.print(f"{name} on {report.checked_on}: {_gain_and_cost(point)}", highlight=False)
     for name, lines in report.acceptance.items():
-        console.print(f"{name}, on {report.checked_on}:", highlight=False)
+        console.print(f"{name}, on procedures {TEST_SEEDS.start}-{TEST_SEEDS.stop - 1}:", highlight=False)
         for line in lines:
             console.print(f"  {line}", highlight=False)
 
