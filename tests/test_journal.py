@@ -332,7 +332,7 @@ def test_any_bytes_at_all_can_be_read_as_a_journal(tmp_path: Path, content: byte
     assert JournalReader(tmp_path).verify().messages == 0
 
 
-def test_one_bad_byte_costs_one_record_two_at_most(
+def test_one_bad_byte_costs_two_records_at_most_and_three_where_it_ends_a_line(
     template: tuple[list[bytes], list[bytes]], tmp_path: Path
 ) -> None:
     files, lines = template
@@ -341,7 +341,9 @@ def test_one_bad_byte_costs_one_record_two_at_most(
         content[place] ^= 0x15
         for number, each in enumerate([bytes(content), *files[1:]], start=1):
             (tmp_path / file_name(number)).write_bytes(each)
-        assert len(list(JournalReader(tmp_path).records())) >= len(lines) - 2
+        # An end of line that is lost makes two records one, which is wrong, and the next follows from neither.
+        most = 3 if files[0][place : place + 1] == b"\n" else 2
+        assert len(list(JournalReader(tmp_path).records())) >= len(lines) - most
 
 
 @given(st.lists(st.sampled_from(["frame", "frame", "frame", "segment", "FILE", "FORGET"]), max_size=3000))
