@@ -12,8 +12,7 @@ from rich.table import Table
 from scopeline.smoothing import SmoothingSettings
 from scopeline_calibration.smoothing_curve import SmoothingCurve
 from scopeline_calibration.smoothing_point import SmoothingPoint
-from scopeline_calibration.smoothing_suite import TEST_SEEDS
-from scopeline_calibration.smoothing_suite import Row
+from scopeline_calibration.smoothing_suite import TEST_SEEDS, Row
 
 VARIED = ("method", "tau_s", "allowance", "young", "confirm_s", "evidence_per_s")
 RULE = (
