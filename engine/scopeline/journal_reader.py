@@ -87,7 +87,7 @@ class JournalReader:
 
     A record is believed when its checksum is right and its link follows from that of the line before it. After a
     fault reading goes on with the next line that follows from its neighbour, so that one bad byte costs one record,
-    two at most.
+    two at most, three where it ends a line.
 
     Raises:
         JournalError: there is no journal in the folder, or it cannot be read.
