@@ -268,6 +268,7 @@ def test_the_keeper_syncs_and_drops_while_another_thread_writes(tmp_path: Path) 
         run.frames(1000)
         run.sink.close()
         done.set()
+    keeper.tend()  # on a busy machine the keeper may hardly have had its turn
     assert run.troubles() == []
     reader = JournalReader(run.folder)
     assert min(reader.files) > 1
