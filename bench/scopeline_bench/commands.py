@@ -187,9 +187,9 @@ def meter(out: _Out = None) -> None:
 
 def file(
     clip: Annotated[
-        Path | None, typer.Argument(help="A recording; a drawn one of 1080p when left out.")
+        Path | None, typer.Argument(help="A recording; drawn ones of 1080p and 640x480 when left out.")
     ] = None,
-    frames: Annotated[int, typer.Option(help="Frames of the drawn clip.", min=100)] = 1000,
+    frames: Annotated[int, typer.Option(help="Frames of a drawn clip.", min=100)] = 1000,
     rounds: Annotated[int, typer.Option(help="How often each way is run; they take turns.", min=1)] = 3,
     batches: Annotated[str, typer.Option(help="Frames per inference that are tried.")] = "1,2,4,8",
     bundle: _Bundle = "colon",
@@ -199,7 +199,7 @@ def file(
     """Frames per second and processor seconds per 1000 frames of a recording, against the plain loop of the same run.
 
     Batch sizes, where the processor time goes, and how many more frames a processor second gives in bulk than live.
-    Exit code 1 when that is less than 1.5 times as many.
+    Exit code 1 when that is less than 1.5 times as many on any clip.
     """
     _need_extras()
     from scopeline_bench import file as bench

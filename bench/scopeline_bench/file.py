@@ -12,7 +12,8 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from scopeline_bench.clip import FULL_HD, cache_folder
+from scopeline.sources.media import probe
+from scopeline_bench.clip import FULL_HD, SMALL, cache_folder
 from scopeline_bench.contenders import (
     Job,
     bare_decode,
@@ -41,6 +42,8 @@ class FileRuns(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured, round by round."""
 
     clip: str
+    size: str
+    """Of its pictures."""
     bundle: str
     spent: dict[str, list[Spent]]
     """By way through the recording."""
@@ -76,20 +79,26 @@ def main(
     """Measure, print, save; whether bulk is as much cheaper than live as is wanted."""
     console, machine = Console(), this_machine()
     with progress_bar(console) as progress:
-        path = clip or drawn_clip(replace(FULL_HD, frames=frames), progress)
-        runs = measure_files(path, bundle_folder(bundle), rounds, batches, progress)
-    tables = [way_table(runs), part_table(runs), bulk_table(runs)]
-    notes = _notes(runs, machine)
-    publish("file", console, out, machine, tables, notes, runs)
+        plans = [replace(plan, frames=frames) for plan in (FULL_HD, SMALL)]
+        paths = [clip] if clip else [drawn_clip(plan, progress) for plan in plans]
+        measured_clips = [
+            measure_files(path, bundle_folder(bundle), rounds, batches, progress) for path in paths
+        ]
+    tables = [
+        each for runs in measured_clips for each in (way_table(runs), part_table(runs), bulk_table(runs))
+    ]
+    notes = [*map(_note, measured_clips), *_ending(measured_clips, machine)]
+    publish("file", console, out, machine, tables, notes, measured_clips)
     if page is not None:
         parts = [
             *(section("", html_table(table)) for table in tables),
             html_list(notes),
             section("Where", html_table(machine_table(machine, {}), of_words=True)),
         ]
-        write_html(page, html_page("Scopeline: recordings", f"{runs.clip}, {runs.bundle}", parts))
+        lead = f"{', '.join(runs.clip for runs in measured_clips)}; bundle {bundle}"
+        write_html(page, html_page("Scopeline: recordings", lead, parts))
         console.print(f"wrote {page}")
-    return runs.bulk_against_live(runs.best).median >= BULK_AGAINST_LIVE
+    return all(runs.bulk_against_live(runs.best).median >= BULK_AGAINST_LIVE for runs in measured_clips)
 
 
 def measure_files(
@@ -98,7 +107,9 @@ def measure_files(
     """Every way once per round, each in a process of its own, the order turned from round to round."""
     box = measured(find_box, str(path), str(bundle))
     job = Job(clip=str(path), bundle=str(bundle), box=box)
-    runs = FileRuns(clip=path.name, bundle=bundle.name, spent={}, live=[], loads=[])
+    facts = probe(path)
+    size = f"{facts.width_px}x{facts.height_px}, {facts.fps or 0:g} frames/s"
+    runs = FileRuns(clip=path.name, size=size, bundle=bundle.name, spent={}, live=[], loads=[])
     works = _works(job, batches)
     task = progress.add_task("measuring", total=rounds * (len(works) + 1))
     for turn in range(rounds):
@@ -147,7 +158,7 @@ def way_table(runs: FileRuns) -> Rows:
     live = spread([each.cpu_s_per_1000 for each in runs.live])
     rows.append((_LIVE, str(live), "at its own pace", ""))
     return Rows(
-        title="processor seconds per 1000 frames, median of rounds (range)",
+        title=f"{runs.size}: processor seconds per 1000 frames, median of rounds (range)",
         columns=("way", "CPU s / 1000", "frames/s", "of the plain loop"),
         rows=tuple(rows),
     )
@@ -161,7 +172,7 @@ def part_table(runs: FileRuns) -> Rows:
     ours = spread([a / b for a, b in zip(runs.cpu(runs.best), floor, strict=True)])
     rows.append((f"{runs.best} / floor", str(ours)))
     return Rows(
-        title="decoding, preparing, inferring, each alone: CPU s / 1000 frames",
+        title=f"{runs.size}: decoding, preparing, inferring, each alone: CPU s / 1000 frames",
         columns=("part", ""),
         rows=tuple(rows),
     )
@@ -175,19 +186,25 @@ def bulk_table(runs: FileRuns) -> Rows:
         else f"missed by {BULK_AGAINST_LIVE - found.median:.2f}"
     )
     return Rows(
-        title="frames per processor second, bulk over live, each round with itself",
+        title=f"{runs.size}: frames per processor second, bulk over live, each round with itself",
         columns=("ratio", "median (lowest-highest)", "target", ""),
         rows=((f"{runs.best} / {_LIVE}", str(found), f">= {BULK_AGAINST_LIVE}", verdict),),
     )
 
 
-def _notes(runs: FileRuns, machine: Machine) -> list[str]:
+def _note(runs: FileRuns) -> str:
     frames = next(iter(runs.spent.values()))[0].frames
-    late = sum(each.captured - each.published for each in runs.live)
+    captured = sum(each.captured for each in runs.live)
+    late = captured - sum(each.published for each in runs.live)
+    return (
+        f"Clip {runs.clip}, {frames} frames; live, {late} of {captured} frames were given up as late and count as "
+        f"captured. Load average at the end of the rounds: {', '.join(f'{each:.1f}' for each in runs.loads)}."
+    )
+
+
+def _ending(measured_clips: Sequence[FileRuns], machine: Machine) -> list[str]:
     return [
-        f"Clip {runs.clip}, {frames} frames; bundle {runs.bundle}; one decoding and one runtime thread, no spinning.",
-        "scopeline live: what `scopeline live CLIP` does, with journal, replay and control, at the clip's own pace; "
-        f"{late} frames were given up as late and count as captured.",
-        f"Load average at the end of the rounds: {', '.join(f'{each:.1f}' for each in runs.loads)}.",
+        f"Bundle {measured_clips[0].bundle}; one decoding and one runtime thread, no spinning. scopeline live: what "
+        "`scopeline live CLIP` does, with journal, replay and control, at the clip's own pace.",
         describe(machine, load()),
     ]
