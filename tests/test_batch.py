@@ -242,6 +242,65 @@ def test_a_process_killed_between_two_renamings_loses_nothing(archive: _Archive)
     assert archive.names() == {"case"}
 
 
+def test_wherever_a_process_is_killed_the_next_one_finds_its_folder_again(
+    archive: _Archive, tmp_path: Path
+) -> None:
+    """Killed before every single change of the disk, each time one later, over what the one before has left."""
+    program = tmp_path / "kill_everywhere.py"
+    program.write_text(_KILL_EVERYWHERE)
+    paths = os.pathsep.join([str(_ROOT / "engine"), str(_ROOT / "tests")])
+    told = subprocess.run(
+        [sys.executable, str(program), str(archive.pipeline), str(archive.add("case.mp4")), str(archive.out)],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    folders = told.stdout.split()
+    assert len(folders) > 20
+    assert set(folders) == {"case"}
+    assert _states(archive.run(archive.root / "case.mp4")) == ["done"]
+    assert archive.names() == {"case"}
+
+
+_KILL_EVERYWHERE = """
+import os, signal, sys
+from pathlib import Path
+from scopeline.batch import clear, held, plan, recording_of
+from scopeline.config import load_pipeline
+from scopeline.sinks.folder import FolderSink
+
+pipeline, video, out = load_pipeline(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3])
+CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir")
+
+def die_at(count):
+    left = [count]
+    def hook(event, arguments):
+        written = event == "open" and str(out) in str(arguments[0]) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if event in CHANGES or written:
+            left[0] -= 1
+            if left[0] < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(hook)
+
+code, count = signal.SIGKILL, 0
+while code == signal.SIGKILL:
+    (job,) = plan([video], out, pipeline)
+    print(job.folder.name, flush=True)
+    recording = recording_of(job)
+    child = os.fork()
+    if child == 0:
+        die_at(count)
+        with held(job):
+            clear(job)
+            FolderSink(job.partial, recording=recording).close()
+            clear(job)
+        os._exit(0)
+    code, count = os.waitpid(child, 0)[1], count + 1
+"""
+
+
 def _interrupted(archive: _Archive, videos: Sequence[Path], *, at_frame: int) -> tuple[Batch, list[Outcome]]:
     """A run in which Ctrl-C is pressed when a frame comes out of the engine."""
     pipeline = load_pipeline(archive.pipeline)

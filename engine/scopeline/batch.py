@@ -32,7 +32,7 @@ from scopeline.marks import marks_path, read_marks
 from scopeline.outputs.findings import Findings
 from scopeline.outputs.kinds import missing_outputs, write_outputs
 from scopeline.pictures import cutouts_of, wanted_frames, write_pictures
-from scopeline.replace_file import cannot_write, replace_file
+from scopeline.replace_file import cannot_write, replace_file, unfinished
 from scopeline.results_folder import SUMMARY, read_tally
 from scopeline.sinks.folder import FolderSink, write_tables
 from scopeline.sources.key_frames import key_frames
@@ -322,10 +322,15 @@ def _owners(folder: Path) -> list[Recording | None]:
     found: list[Recording | None] = []
     for suffix in ("", PARTIAL, REPLACED):
         place = folder.with_name(folder.name + suffix)
-        if place.exists() and not (place.is_dir() and not any(place.iterdir())):
+        if place.exists() and not _is_unclaimed(place):
             summary = read_summary(place)
             found.append(summary.recording if summary else None)
     return found
+
+
+def _is_unclaimed(folder: Path) -> bool:
+    """Nothing is in it, or no more than what a process had written of its claim when it was killed."""
+    return folder.is_dir() and {each.name for each in folder.iterdir()} <= {unfinished(Path(SUMMARY)).name}
 
 
 @contextmanager
@@ -360,9 +365,10 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def clear(job: Job, *, keep: str = "") -> None:
-    """Empty the working folder, but for files whose names begin with `keep`."""
-    for left in job.partial.iterdir():
-        if keep and left.name.startswith(keep):
+    """Empty the working folder, but for files whose names begin with `keep`. What says whose it is goes last, and stays
+    where anything does."""
+    for left in sorted(job.partial.iterdir(), key=lambda each: each.name == SUMMARY):
+        if keep and left.name.startswith((keep, SUMMARY)):
             continue
         if left.is_dir():
             shutil.rmtree(left)

@@ -19,7 +19,7 @@ def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
     Raises:
         SinkError: it cannot be written.
     """
-    beside = path.with_name(f".{path.name}.new")
+    beside = unfinished(path)
     try:
         with beside.open("wb") as file:
             file.write(content)
@@ -29,6 +29,11 @@ def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
         os.replace(beside, path)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def unfinished(path: Path) -> Path:
+    """What `replace_file` writes to; it stays where the process is killed meanwhile."""
+    return path.with_name(f".{path.name}.new")
 
 
 def cannot_write(path: Path, error: OSError) -> SinkError:

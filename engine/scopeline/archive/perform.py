@@ -32,7 +32,7 @@ from scopeline.assemble import Parts, assemble_parts
 from scopeline.batch import Batch, Job, clear, complete, failure, recording_of
 from scopeline.errors import ConfigError, SourceError
 from scopeline.marks import marks_path, read_marks
-from scopeline.sinks.folder import FolderSink, write_tables
+from scopeline.sinks.folder import FolderSink, claim, write_tables
 from scopeline.sources.media import probe
 from scopeline.sources.packet_scan import scan_packets
 from scopeline.sources.stretch import NotInPieces, StretchSource
@@ -155,7 +155,7 @@ def _plan(job: Job, setup: Setup) -> ChunkPlan | None:
         return None
     clear(job)
     recording = recording_of(job)
-    # Whoever finds the folder must see whose it is.
+    claim(job.partial, recording)
     write_tables(job.partial, Tally(), summarize(Tally(), recording))
     write_plan(job.partial / PLAN, plan)
     return plan

@@ -49,6 +49,7 @@ class FolderSink:
         self._tally = tally or Tally()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            claim(folder, recording)
             self._log = FrameLog(folder / FRAMES)
         except OSError as error:
             raise cannot_write(folder, error) from error
@@ -127,6 +128,16 @@ class FrameLog:
         self._begin()  # first: a block that cannot be written is given up, and not flushed again by `close`
         while block:  # an unbuffered write may take less than it is given, when the disk fills up
             block = block[self._file.write(block) :]
+
+
+def claim(folder: Path, recording: Recording | None) -> None:
+    """Write a summary of nothing yet, before any other file: whoever finds the folder can see whose it is, however the
+    process that filled it ended.
+
+    Raises:
+        SinkError: the folder cannot be written.
+    """
+    replace_file(folder / SUMMARY, _pretty_json(summarize(Tally(), recording)), durable=False)
 
 
 def write_tables(folder: Path, tally: Tally, summary: Summary, *, durable: bool = True) -> None:
