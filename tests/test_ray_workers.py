@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
 import sys
-import warnings
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -39,16 +40,35 @@ def test_without_ray_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_local_cluster_gives_what_this_process_gives(tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Ray's own, while it is imported
-        pytest.importorskip("ray", reason="the extra ray is not installed")
-    pipeline = load_pipeline(write_pipeline(tmp_path / "pipelines"))
+    """The command in a process of its own: Ray leaves open files and processes to the end of its interpreter."""
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("the extra ray is not installed")
+    path = write_pipeline(tmp_path / "pipelines")
+    pipeline = load_pipeline(path)
     pixels = coloured("sigmoid", 24, width=64, height=48)
     video = write_clip(tmp_path / "clip.mp4", pixels=pixels, options={"preset": "ultrafast"})
-    setup = Setup(pipeline, 300.0)
     here, there = tmp_path / "here", tmp_path / "there"
-    list(Archive(setup, InlineWorkers(1), here).work(plan([video], here, pipeline)))
-    with closing(RayWorkers("local")) as workers:
-        (outcome,) = Archive(setup, workers, there).work(plan([video], there, pipeline))
-    assert outcome.state == "done", outcome.reason
+    list(Archive(Setup(pipeline, 300.0), InlineWorkers(1), here).work(plan([video], here, pipeline)))
+    program = "from scopeline.cli import main; main()"
+    said = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            program,
+            "batch",
+            str(video),
+            "-p",
+            str(path),
+            "-o",
+            str(there),
+            "--ray",
+            "local",
+        ],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "RAY_USAGE_STATS_ENABLED": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 0, said.stdout
     assert digests(here / "clip") == digests(there / "clip")

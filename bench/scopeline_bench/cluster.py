@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import signal
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +15,7 @@ import msgspec
 import psutil  # type: ignore[import-untyped]
 from rich.console import Console
 
+from scopeline.errors import BackendError
 from scopeline_bench.archive import differences, make_archive
 from scopeline_bench.batch_process import arguments, run_batch
 from scopeline_bench.machine import Machine, load, this_machine
@@ -22,6 +23,8 @@ from scopeline_bench.report import Rows, describe, publish
 
 _PORT = 26379
 """Beyond those that Ray gives to its workers (10002 to 19999)."""
+_OTHER = "127.0.0.2"
+"""Of the second node: a call joins the node that has its own address, and must not die with the one that is killed."""
 _RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 _STORE_BYTES = 100_000_000
 
@@ -73,10 +76,11 @@ def _measure(root: Path, pipeline: str, more: Sequence[str], clips: int, console
     address = f"127.0.0.1:{_PORT}"
     with _node("--head", f"--port={_PORT}", "--include-dashboard=false"):
         run("ray one", "--ray", address)
-        with _node(f"--address={address}"):
+        second = (f"--address={address}", f"--node-ip-address={_OTHER}")
+        with _node(*second):
             run("ray two", "--ray", address)
-        with _node(f"--address={address}") as processes:
-            was_killed = _run_and_kill(root, pipeline, more, address, processes, seconds)
+        with _node(*second) as node:
+            was_killed = _run_and_kill(root, pipeline, more, address, node, seconds)
     names = [name for name in (*seconds, "killed") if name != "one"]
     different = [
         f"{name}: {each}" for name in dict.fromkeys(names) for each in differences(root / "one", root / name)
@@ -98,7 +102,7 @@ def _run_and_kill(
     pipeline: str,
     more: Sequence[str],
     address: str,
-    node: Sequence[psutil.Process],
+    node: psutil.Process,
     seconds: dict[str, float],
 ) -> bool:
     """A run in which a node dies with everything on it when a third of the undisturbed time is over."""
@@ -115,31 +119,38 @@ def _run_and_kill(
 
 
 @contextlib.contextmanager
-def _node(*options: str) -> Iterator[list[psutil.Process]]:
-    """A Ray node of one core on this machine; its own processes end with the block."""
-    before = {process.pid for process in psutil.process_iter()}
+def _node(*options: str) -> Iterator[psutil.Process]:
+    """A Ray node of one core on this machine; it and whatever it started end with the block."""
     size = f"--object-store-memory={_STORE_BYTES}"
-    subprocess.run([*_RAY, "start", "--num-cpus=1", size, *options], check=True, stdout=subprocess.DEVNULL)
-    mine = [each for each in psutil.process_iter() if each.pid not in before and _is_ray(each)]
-    try:
-        yield mine
-    finally:
-        _kill(mine)
+    command = [*_RAY, "start", "--block", "--num-cpus=1", size, *options]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, text=True
+    ) as process:
+        node = psutil.Process(process.pid)
+        try:
+            _wait_until_ready(process)
+            yield node
+        finally:
+            _kill(node)
 
 
-def _is_ray(process: psutil.Process) -> bool:
-    try:
-        return any("ray" in word for word in process.cmdline()[:3])
-    except psutil.Error:
-        return False
+def _wait_until_ready(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    said: list[str] = []
+    for line in process.stdout:
+        said.append(line)
+        if "Ray runtime started" in line:
+            return
+    raise BackendError(f"Ray did not start a node: {' '.join(said[-5:])}")
 
 
-def _kill(processes: Sequence[psutil.Process]) -> None:
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            for child in process.children(recursive=True):
-                child.send_signal(signal.SIGKILL)
-            process.send_signal(signal.SIGKILL)
+def _kill(node: psutil.Process) -> None:
+    """With everything that it started, which is its children as long as it lives."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for each in [node, *node.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
 
 
 def _table(kept: Shared) -> Rows:
