@@ -43,7 +43,7 @@ def _engine(
     backend: FakeBackend | None = None,
     live: bool = False,
     watched: bool = False,
-    batch: int = 1,
+    bulk: int | None = None,
     notices: Notices | None = None,
     companions: Sequence[Companion] = (),
 ) -> Engine:
@@ -59,7 +59,7 @@ def _engine(
         sinks,
         ledger=Ledger(),
         live=live,
-        batch=batch,
+        bulk=bulk,
         arrivals=Arrivals() if live else None,
         notices=notices,
         companions=companions,
@@ -78,12 +78,57 @@ def test_every_frame_of_a_recording_is_published_in_order() -> None:
     assert (report.ledger.captured, report.ledger.published, report.ledger.lost) == (30, 30, {})
 
 
-def test_batches_change_nothing_but_the_grouping() -> None:
-    alone, together = CollectingSink(), CollectingSink()
-    _engine(ScriptedSource(_pictures(30)), alone).run()
-    _engine(ScriptedSource(_pictures(30)), together, batch=4).run()
-    assert [frame.heads for frame in alone.frames] == [frame.heads for frame in together.frames]
-    assert [frame.smoothed for frame in alone.frames] == [frame.smoothed for frame in together.frames]
+@pytest.mark.parametrize("bulk", [1, 4, 7])
+def test_one_thread_in_bulk_says_what_four_threads_say(bulk: int) -> None:
+    watched, alone = CollectingSink(), CollectingSink()
+    _engine(ScriptedSource(_pictures(30)), watched).run()
+    report = _engine(ScriptedSource(_pictures(30)), alone, bulk=bulk).run()
+    assert [frame.heads for frame in alone.frames] == [frame.heads for frame in watched.frames]
+    assert [frame.smoothed for frame in alone.frames] == [frame.smoothed for frame in watched.frames]
+    assert [status.event for status in alone.statuses] == [status.event for status in watched.statuses]
+    assert (report.ledger.captured, report.ledger.published, report.ledger.lost) == (30, 30, {})
+
+
+def test_in_bulk_the_networks_are_asked_about_whole_groups_until_the_end() -> None:
+    backend = FakeBackend(lambda picture: _GOOD_RECTUM)
+    _engine(ScriptedSource(_pictures(30)), CollectingSink(), backend=backend, bulk=4).run()
+    asked = list(backend.batches)
+    # Frames before the field is known are part of a group and not shown to the networks.
+    assert asked[1:-1] == [4] * len(asked[1:-1])
+    assert asked[-1] == 30 % 4
+
+
+@pytest.mark.parametrize("where", ["source", "network"])
+def test_in_bulk_what_was_judged_before_a_failure_is_published_and_the_rest_counted(where: str) -> None:
+    script: list[Step] = [*_pictures(18)]
+    if where == "source":
+        script.append(OSError("the share went away"))
+    backend = FakeBackend(lambda picture: _GOOD_RECTUM, fail_at=2 if where == "network" else None)
+    sink = CollectingSink()
+    with pytest.raises((OSError, RuntimeError)):
+        _engine(ScriptedSource(script), sink, backend=backend, bulk=4).run()
+    last = sink.statuses[-1]
+    assert last.event == "failed"
+    assert last.ledger.lost == {"failed": last.ledger.captured - len(sink.frames)}
+    assert last.ledger.in_flight == 0
+    assert sink.closed
+    assert backend.closed
+
+
+def test_in_bulk_a_sink_that_fails_is_the_error_that_comes_out() -> None:
+    backend, sink = FakeBackend(lambda picture: _GOOD_RECTUM), CollectingSink(fail_at=5)
+    with pytest.raises(OSError, match="no space left"):
+        _engine(ScriptedSource(_pictures(30)), sink, backend=backend, bulk=4).run()
+    assert sink.closed
+    assert backend.closed
+
+
+def test_in_bulk_a_recording_that_is_stopped_ends_in_order() -> None:
+    sink = CollectingSink()
+    script: list[Step] = [*_pictures(10), lambda: engine.stop(), *_pictures(10)]
+    engine = _engine(ScriptedSource(script), sink, bulk=4)
+    assert engine.run().ended == "stopped"
+    assert (sink.statuses[-1].event, sink.statuses[-1].text) == ("ended", "stopped on request")
 
 
 def test_the_ledger_balances_in_every_message() -> None:

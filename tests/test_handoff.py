@@ -79,21 +79,6 @@ def test_what_comes_after_the_close_pushes_out_nothing_that_waits() -> None:
     assert handoff.take() == 1
 
 
-@pytest.mark.parametrize(("capacity", "bunch"), [(1, 1), (4, 1), (8, 4)])
-def test_a_group_is_always_whole_but_for_the_last(capacity: int, bunch: int) -> None:
-    handoff: Handoff[int] = Handoff(capacity, bunch=bunch)
-    groups: list[list[int]] = []
-    taker = threading.Thread(
-        target=lambda: groups.extend([first, *handoff.take_more(3)] for first in handoff)
-    )
-    taker.start()
-    for item in range(10):
-        handoff.put(item)
-    handoff.close()
-    taker.join()
-    assert groups == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-
-
 @given(st.lists(st.sampled_from(["put", "take"]), max_size=60), st.integers(1, 4))
 def test_every_item_is_taken_dropped_or_waiting(steps: list[str], capacity: int) -> None:
     handoff: Handoff[int] = Handoff(capacity, when_full="drop_oldest")
@@ -103,27 +88,13 @@ def test_every_item_is_taken_dropped_or_waiting(steps: list[str], capacity: int)
             dropped += handoff.put(put) is not None
             put += 1
         else:
-            taken += len(handoff.take_more(min(1, len(handoff))))
+            taken += handoff.take_within(0) is not None
     assert put == taken + dropped + len(handoff)
 
 
-def test_a_taker_that_waits_for_a_bunch_is_not_forgotten_when_the_giver_ends_early() -> None:
-    handoff: Handoff[int] = Handoff(8, bunch=4)
-    taken: list[int] = []
-    taker = threading.Thread(target=lambda: taken.extend(handoff))
-    taker.start()
-    handoff.put(1)
-    handoff.put(2)
-    handoff.close()
-    taker.join(timeout=5)
-    assert taken == [1, 2]
-
-
-@pytest.mark.parametrize(("capacity", "bunch"), [(1, 1), (4, 4), (5, 3), (8, 4)])
-def test_everything_passes_between_a_giver_and_a_taker_who_wait_for_bunches(
-    capacity: int, bunch: int
-) -> None:
-    handoff: Handoff[int] = Handoff(capacity, bunch=bunch)
+@pytest.mark.parametrize("capacity", [1, 4, 8])
+def test_everything_passes_between_a_giver_and_a_taker_who_wait_for_each_other(capacity: int) -> None:
+    handoff: Handoff[int] = Handoff(capacity)
 
     def give() -> None:
         for item in range(2_000):
@@ -136,6 +107,6 @@ def test_everything_passes_between_a_giver_and_a_taker_who_wait_for_bunches(
     giver.join(timeout=5)
 
 
-def test_a_bunch_larger_than_the_capacity_is_refused() -> None:
-    with pytest.raises(ValueError, match="bunch"):
-        Handoff(2, bunch=3)
+def test_a_hand_off_without_room_is_refused() -> None:
+    with pytest.raises(ValueError, match="room for at least one"):
+        Handoff(0)

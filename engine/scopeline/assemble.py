@@ -17,7 +17,7 @@ from scopeline.backends.tensorrt_standby import on_gpu, stand_by, warmers
 from scopeline.bundle import Input, load_bundle
 from scopeline.conclude import Concluder, Identity
 from scopeline.config import Pipeline
-from scopeline.engine import BUNCH, Engine
+from scopeline.engine import Engine
 from scopeline.errors import ConfigError
 from scopeline.field_tracker import FieldTracker
 from scopeline.judge import Judge, Model
@@ -56,7 +56,7 @@ def assemble(
         source: Where frames come from; closed when the engine has run, and by the caller when assembling fails.
         sinks: Factories, called in the thread that will own the sinks.
         live: The newest frame wins; otherwise nothing is lost.
-        bulk: Nobody watches: stages are woken for several frames at once, which is cheaper and later.
+        bulk: Nobody watches: one thread does everything, several frames per inference, which is cheaper and later.
         marks: What the operator says, now or in a file beside a recording.
         on_message: Called with every message, in the concluding thread.
         notices: Where source, sinks and companions leave what they have to tell.
@@ -79,8 +79,7 @@ def assemble(
         sinks,
         ledger=Ledger(),
         live=live,
-        batch=pipeline.batch if bulk else 1,
-        bunch=BUNCH if bulk else 1,
+        bulk=pipeline.batch if bulk else None,
         on_message=on_message,
         arrivals=Arrivals() if live else None,
         notices=notices,

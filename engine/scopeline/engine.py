@@ -5,7 +5,9 @@ capture ---(1, drop oldest)--> prepare --(1, wait)--> infer --(n, wait)--> concl
 one device, stamp              field of view, crop,    owns the runtime     smooth, segment,
                                hard reasons                                 publish; owns the sockets
 
-Live, the newest frame wins in the one lossy place; for a recording the same hand-off waits and nothing is lost.
+Live, the newest frame wins in the one lossy place; for a recording the same hand-off waits and nothing is lost. Each
+stage is a generator over what the one before yields. In bulk, where cores are filled by several recordings, the
+generators are simply put into one another and one thread draws every frame through all of them.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -22,6 +24,7 @@ from scopeline.arrivals import Arrivals
 from scopeline.conclude import Concluder, Moment
 from scopeline.crew import Crew
 from scopeline.frame import Frame
+from scopeline.groups import in_groups
 from scopeline.handoff import Closed, Handoff
 from scopeline.judge import Judge
 from scopeline.latency import LatencyHistogram
@@ -36,11 +39,6 @@ from scopeline.wire import LedgerReport, Message
 SWITCH_INTERVAL_S = 0.0005
 """How long a busy Python thread may keep the interpreter while another waits for it. The default of 5 ms cut decoding
 beside a busy thread to a quarter; 0.5 ms gives three quarters of the speed back (docs/architecture.md, "Cost")."""
-
-BUNCH = 4
-"""Frames for which a stage is woken at once when recordings go through in bulk. Woken for each, the stages cost 0.6 ms
-more processor time per 1080p frame (of 8.9 ms; 14 instead of 9 thread switches, and cold caches); 8 and 16 gave
-nothing more. The price is delay, up to four frames of it at every stage, which nobody waits for in bulk."""
 
 TICK_S = 0.1
 """Live, the concluding thread looks up this often when no frame comes: a feed that fell silent is told within half a
@@ -84,9 +82,10 @@ class Engine:
         sinks: Factories; each sink is made, used and closed in the concluding thread, which owns its sockets.
         ledger: Counts every frame.
         live: The newest frame wins; otherwise no frame is lost.
-        batch: Frames per inference; always exactly so many, fewer only at the end, so that the same recording gives the
-            same last digit whatever else the machine does (a runtime adds in another order for other batches).
-        bunch: Frames of a recording for which a stage is woken at once, see `BUNCH`. 1 hands every frame on at once.
+        bulk: How many frames of a recording the networks are asked about at once, by the one thread that then does
+            everything; always exactly so many, fewer only at the end, so that the same recording gives the same last
+            digit whatever else the machine does (a runtime adds in another order for other batches). None for a run
+            that somebody watches: four threads, and every frame comes out as soon as it can.
         on_message: Called in the concluding thread with every message, before the sinks.
         arrivals: Live, watches how frames arrive, before any is given up.
         notices: Where whoever has something to tell leaves it; published by the concluding thread.
@@ -103,8 +102,7 @@ class Engine:
         *,
         ledger: Ledger,
         live: bool,
-        batch: int = 1,
-        bunch: int = 1,
+        bulk: int | None = None,
         on_message: Callable[[Message], None] | None = None,
         arrivals: Arrivals | None = None,
         notices: Notices | None = None,
@@ -116,22 +114,16 @@ class Engine:
         self._concluder = concluder
         self._make_sinks = tuple(sinks)
         self._ledger = ledger
-        self._batch = batch
+        self._bulk = bulk
         self._on_message = on_message
         self._arrivals = arrivals
         self._notices = notices or Notices()
         self._companions = tuple(companions)
         self._is_live = live
-        self._live: Handoff[Frame]
-        self._ready: Handoff[Prepared]
-        self._done: Handoff[Judged]
-        if live:
-            self._live, self._ready = Handoff(1, when_full="drop_oldest"), Handoff(batch)
-            self._done = Handoff(_DONE_CAPACITY)
-        else:
-            self._live = Handoff(2 * bunch, bunch=bunch)
-            self._ready = Handoff(max(2 * bunch, batch), bunch=bunch)
-            self._done = Handoff(max(2 * bunch, _DONE_CAPACITY), bunch=bunch)
+        room = 1 if live else 2
+        self._live: Handoff[Frame] = Handoff(room, when_full="drop_oldest" if live else "wait")
+        self._ready: Handoff[Prepared] = Handoff(room)
+        self._done: Handoff[Judged] = Handoff(_DONE_CAPACITY)
         self._latency = LatencyHistogram()
         self._stop_asked = threading.Event()
         self._failed = threading.Event()
@@ -153,10 +145,13 @@ class Engine:
         ):
             for companion in self._companions:
                 crew.start(companion.name, companion.work)
-            crew.start("conclude", self._conclude)
-            crew.start("infer", self._infer)
-            crew.start("prepare", self._prepare)
-            crew.start("capture", self._capture)
+            if self._bulk is None:
+                crew.start("conclude", self._conclude_what_comes)
+                crew.start("infer", lambda: self._hand_on(self._infer(self._ready), self._done))
+                crew.start("prepare", lambda: self._hand_on(self._prepare(self._live), self._ready))
+                crew.start("capture", lambda: self._hand_on(self._capture(), self._live))
+            else:
+                crew.start("bulk", self._work_alone)
         self._ledger.settle()
         return RunReport(
             ended="stopped" if self._stop_asked.is_set() else "finished",
@@ -192,17 +187,47 @@ class Engine:
         self._dismiss()
         self._source.close()  # last: a source of somebody else's that cannot be closed must not keep the others waiting
 
-    def _capture(self) -> None:
-        with self._feeding(self._live):
-            # Only when every sink stands: a frame taken before would be lost while one waits for its subscriber.
-            self._may_capture.wait()
-            if self._failed.is_set() or self._stop_asked.is_set():
-                return
-            for frame in self._source.frames():
-                self._ledger.capture()
-                self._watch_arrival(frame)
-                if not self._give(self._live, frame):
+    def _hand_on(self, stage: Iterable[_T], handoff: Handoff[_T]) -> None:
+        """A stage in a thread of its own: what it yields goes to the next one. The hand-off closes when the stage ends;
+        that it failed is known before those behind it see the end, because a run that failed must not be published as
+        one that reached the end of its source."""
+        try:
+            for item in stage:
+                if not self._give(handoff, item):
                     return
+        except BaseException:
+            self._failed.set()
+            raise
+        finally:
+            handoff.close()
+
+    def _work_alone(self) -> None:
+        """All stages in this thread: nobody is woken, and what one stage has touched is still warm for the next."""
+        failures: list[Exception] = []
+        with closing(self._infer(self._prepare(self._capture()))) as judged:
+            try:
+                self._conclude(self._until_it_fails(judged, failures))
+            finally:
+                if failures:
+                    raise failures[0]
+
+    def _until_it_fails(self, judged: Iterable[Judged], failures: list[Exception]) -> Iterator[Judged]:
+        """The stages before ended here by a failure, so that what was judged can still be concluded and said."""
+        try:
+            yield from judged
+        except Exception as error:
+            self._failed.set()
+            failures.append(error)
+
+    def _capture(self) -> Generator[Frame, None, None]:
+        # Only when every sink stands: a frame taken before would be lost while one waits for its subscriber.
+        self._may_capture.wait()
+        if self._failed.is_set() or self._stop_asked.is_set():
+            return
+        for frame in self._source.frames():
+            self._ledger.capture()
+            self._watch_arrival(frame)
+            yield frame
 
     def _watch_arrival(self, frame: Frame) -> None:
         if self._arrivals is None:
@@ -213,33 +238,35 @@ class Engine:
         ):
             self._notices.post(notice.what, notice.text, at_ns=notice.at_ns)
 
-    def _prepare(self) -> None:
-        with self._feeding(self._ready):
-            for frame in self._live:
-                with self._answers_for(1):
-                    prepared = self._preparer.prepare(frame)
-                if not self._give(self._ready, prepared):
-                    return
+    def _prepare(self, frames: Iterable[Frame]) -> Generator[Prepared, None, None]:
+        for frame in frames:
+            with self._answers_for(1):
+                prepared = self._preparer.prepare(frame)
+            yield prepared
 
-    def _infer(self) -> None:
-        with self._feeding(self._done):
-            for first in self._ready:
-                batch = [first, *self._ready.take_more(self._batch - 1)]
-                with self._answers_for(len(batch)):
-                    predictions = self._judge.judge(batch)
-                now_ns = time.monotonic_ns()
-                for place, (prepared, prediction) in enumerate(zip(batch, predictions, strict=True)):
+    def _infer(self, ready: Iterable[Prepared]) -> Generator[Judged, None, None]:
+        for batch in in_groups(ready, self._bulk or 1, left_over=self._lose):
+            with self._answers_for(len(batch)):
+                predictions = self._judge.judge(batch)
+            now_ns = time.monotonic_ns()
+            told = 0
+            try:
+                for prepared, prediction in zip(batch, predictions, strict=True):
                     self._preparer.release(prepared.views)
-                    if not self._give(self._done, Judged(prepared, prediction, now_ns)):
-                        self._ledger.lose("failed", len(batch) - place - 1)
-                        return
+                    told += 1
+                    yield Judged(prepared, prediction, now_ns)
+            finally:
+                self._lose(len(batch) - told)
 
-    def _conclude(self) -> None:
+    def _conclude_what_comes(self) -> None:
+        self._conclude(self._judged())
+
+    def _conclude(self, done: Iterable[Judged | None]) -> None:
         with ExitStack() as open_sinks:
             sinks = [open_sinks.enter_context(closing(make())) for make in self._make_sinks]
             self._publish(sinks, self._concluder.status("started", "", self._moment()))
             self._may_capture.set()
-            for judged in self._judged():
+            for judged in done:
                 if judged is None:
                     for message in self._concluder.tick(self._moment(self._notices.take())):
                         self._publish(sinks, message)
@@ -308,17 +335,10 @@ class Engine:
             self._ledger.lose("late")
         return True
 
-    @contextmanager
-    def _feeding(self, handoff: Handoff[_T]) -> Iterator[None]:
-        """Close what a stage feeds when the stage ends. That it failed is known before those behind it see the end:
-        a run that failed must not be published as one that reached the end of its source."""
-        try:
-            yield
-        except BaseException:
-            self._failed.set()
-            raise
-        finally:
-            handoff.close()
+    def _lose(self, count: int) -> None:
+        """Frames that a stage held when the stages before or behind it failed."""
+        if count:
+            self._ledger.lose("failed", count)
 
     @contextmanager
     def _answers_for(self, frames: int) -> Iterator[None]:
@@ -326,7 +346,7 @@ class Engine:
         try:
             yield
         except BaseException:
-            self._ledger.lose("failed", frames)
+            self._lose(frames)
             raise
 
 

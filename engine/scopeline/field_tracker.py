@@ -1,7 +1,6 @@
 """The field tracker: one geometry held over time, found again when the signal changes.
 
-Pure: no clock and no thread. All time is stream time, so a recording played fast and a live signal get the
-    same
+Pure: no clock and no thread. All time is stream time, so a recording played fast and a live signal get the same
 geometry.
 """
 
@@ -202,14 +201,12 @@ class FieldTracker:
         red, green, blue = cv2.split(pixels)
         bright: Grey = np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
         previous, self._previous = self._previous, bright
-        self._seen = min(
-            self._seen + 1, _SETTLING
-        )  # beyond that nobody asks, and a long run is like a short one
+        # Beyond that nobody asks, and a long run is like a short one.
+        self._seen = min(self._seen + 1, _SETTLING)
         self._guides.append(find_scope_guide(pixels))
         event = None
         if previous is not None:
-            # What is bright in one picture only (a flash, a dropped field) must never enter the running
-            # maximum.
+            # What is bright in one picture only (a flash, a dropped field) must never enter the running maximum.
             steady = np.asarray(cv2.min(bright, previous), np.uint8)
             event = self._search(steady, time_s) if self._locked is None else self._check(steady, time_s)
         self._due_s = _due_s(self._locked, self._seen, time_s)

@@ -21,17 +21,13 @@ class Handoff(Generic[Item]):
         capacity: Items that may wait.
         when_full: `wait` blocks the giver; `drop_oldest` makes room by giving up what has waited longest,
             so that the newest item always wins.
-        bunch: A side that waits is woken when so many items, or room for so many, are there, or at the close. Saves
-            waking up where nobody is in a hurry; fewer items than that stay until more come.
     """
 
-    def __init__(
-        self, capacity: int, *, when_full: Literal["wait", "drop_oldest"] = "wait", bunch: int = 1
-    ) -> None:
-        if not 1 <= bunch <= capacity:
-            raise ValueError(f"wanted 1 <= bunch <= capacity, got bunch {bunch}, capacity {capacity}")
+    def __init__(self, capacity: int, *, when_full: Literal["wait", "drop_oldest"] = "wait") -> None:
+        if capacity < 1:
+            raise ValueError(f"wanted room for at least one item, got a capacity of {capacity}")
         self._items: deque[Item] = deque()
-        self._capacity, self._bunch = capacity, bunch
+        self._capacity = capacity
         self._drop_oldest = when_full == "drop_oldest"
         self._lock = threading.Lock()
         self._can_take = threading.Condition(self._lock)
@@ -53,8 +49,7 @@ class Handoff(Generic[Item]):
             if self._closed:
                 raise Closed
             self._items.append(item)
-            if len(self._items) >= self._bunch:
-                self._can_take.notify()
+            self._can_take.notify()
             return dropped
 
     def take(self) -> Item:
@@ -69,8 +64,7 @@ class Handoff(Generic[Item]):
             if not self._items:
                 raise Closed
             item = self._items.popleft()
-            if self._capacity - len(self._items) >= self._bunch:
-                self._can_put.notify()
+            self._can_put.notify()
             return item
 
     def take_within(self, timeout_s: float) -> Item | None:
@@ -88,19 +82,6 @@ class Handoff(Generic[Item]):
             if self._closed:
                 raise Closed
             return None
-
-    def take_more(self, count: int) -> list[Item]:
-        """The next `count` items, waiting for all of them; fewer only where the giver has finished."""
-        taken: list[Item] = []
-        with self._lock:
-            while len(taken) < count and (self._items or not self._closed):
-                if not self._items:
-                    self._can_take.wait()
-                    continue
-                taken.append(self._items.popleft())
-                if self._capacity - len(self._items) >= self._bunch:
-                    self._can_put.notify()
-        return taken
 
     def __iter__(self) -> Iterator[Item]:
         """Items until the giver has finished and everything was taken."""

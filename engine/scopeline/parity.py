@@ -41,7 +41,8 @@ _BINS = 100_000
 """Differences are counted in steps of 1e-5, so that millions of mask pixels need no memory."""
 
 Check = Literal[
-    "not_a_number", "max_difference", "p999_difference", "same_label", "same_sure_label", "mask_dice", "same_tags"
+    "not_a_number", "max_difference", "p999_difference", "same_label", "same_sure_label", "mask_dice", "same_tags",
+    "qwk_change", "auroc_change", "ece_change", "dice_change",
 ]  # fmt: skip
 Logits = Mapping[str, NDArray[np.float32]]
 
@@ -61,6 +62,15 @@ class ParityBars(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Mean Dice of the masks, over frames where either marks something."""
     same_tags: float = 1.0
     """Share of stretches whose tags, smoothed, are the same, with boundaries within one frame."""
+    qwk_change: float = 0.002
+    """Of a grade head's quadratic kappa, on pictures whose truth is known. This and what follows is measured only where
+    there are such pictures (`scopeline calibrate precision --sheet`)."""
+    auroc_change: float = 0.002
+    """Of a head's mean area under the curve."""
+    ece_change: float = 0.003
+    """Of a head's expected calibration error."""
+    dice_change: float = 0.002
+    """Of the masks' mean Dice with the truth."""
 
 
 REDUCED_BARS = ParityBars(max_difference=0.02, p999_difference=0.005)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Final
 
@@ -15,11 +15,10 @@ from scopeline.archive.chunk_file import ChunkHead, ChunkWriter, FrameRecord
 from scopeline.archive.stream_state import FRESH, StreamState, digest
 from scopeline.assemble import Parts
 from scopeline.crew import Crew
-from scopeline.engine import BUNCH
 from scopeline.errors import SourceError
 from scopeline.field_of_view import FieldOfView
 from scopeline.frame import Frame
-from scopeline.handoff import Closed, Handoff
+from scopeline.groups import in_groups
 from scopeline.mask_results import tell_masks
 from scopeline.picture import Picture, Resizer
 from scopeline.prediction import Prediction
@@ -71,8 +70,6 @@ class ChunkRun:
         if state is not None:
             parts.preparer.restore(state.preparer)
             parts.judge.restore(state.last_asked)
-        self._live: Handoff[Frame] = Handoff(2 * BUNCH, bunch=BUNCH)
-        self._ready: Handoff[Prepared] = Handoff(max(2 * BUNCH, batch), bunch=BUNCH)
         self._writer = ChunkWriter()
         self._look = Resizer(_LOOK_PX, _LOOK_PX)
         self._stopped = threading.Event()
@@ -102,9 +99,7 @@ class ChunkRun:
         ):
             for companion in self._parts.companions:
                 crew.start(companion.name, companion.work)
-            crew.start("infer", self._infer)
-            crew.start("prepare", self._prepare)
-            crew.start("capture", self._capture)
+            crew.start("chunk", self._work)
         if self._stopped.is_set():
             raise Abandoned
         if self._writer.frames != self._end - self._first:
@@ -135,38 +130,35 @@ class ChunkRun:
 
     def _abandon(self) -> None:
         self._dismiss()
-        self._live.close(discard=True)
-        self._ready.close(discard=True)
         self._source.close()
 
-    def _capture(self) -> None:
+    def _work(self) -> None:
+        """One thread does everything, as in any run in bulk."""
         try:
-            for frame in self._source.frames():
-                self._live.put(frame)
-        except Closed:
-            return
+            for batch in in_groups(self._prepared(), self._batch):
+                self._judge(batch)
+        finally:
+            self._dismiss()
+
+    def _frames(self) -> Iterator[Frame]:
+        try:
+            yield from self._source.frames()
         finally:
             self._decoded()
-            self._live.close()
 
-    def _prepare(self) -> None:
+    def _prepared(self) -> Generator[Prepared, None, None]:
         preparer = self._parts.preparer
-        try:
-            for frame in self._live:
-                if frame.seq == self._end:
-                    self._next_picture = self._digest(frame.picture)
-                    continue
-                if frame.seq == self._first:
-                    self._begin(frame.picture)
-                prepared = preparer.prepare(frame)
-                if frame.seq < self._first:
-                    preparer.release(prepared.views)
-                else:
-                    self._ready.put(prepared)
-        except Closed:
-            return
-        finally:
-            self._ready.close()
+        for frame in self._frames():
+            if frame.seq == self._end:
+                self._next_picture = self._digest(frame.picture)
+                continue
+            if frame.seq == self._first:
+                self._begin(frame.picture)
+            prepared = preparer.prepare(frame)
+            if frame.seq < self._first:
+                preparer.release(prepared.views)
+            else:
+                yield prepared
 
     def _begin(self, picture: Picture) -> None:
         self._first_picture = self._digest(picture)
@@ -181,21 +173,13 @@ class ChunkRun:
         pixels = self._look(picture)
         return f"sha256:{hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]}"
 
-    def _infer(self) -> None:
-        try:
-            self._judge()
-        finally:
-            self._dismiss()
-
-    def _judge(self) -> None:
-        for one in self._ready:
-            batch = [one, *self._ready.take_more(self._batch - 1)]
-            predictions = self._parts.judge.judge(batch)
-            now_ns = time.monotonic_ns()
-            for prepared, prediction in zip(batch, predictions, strict=True):
-                self._parts.preparer.release(prepared.views)
-                self._record(prepared, prediction, now_ns)
-            self._hear(self._writer.frames, batch[-1].time_s)
+    def _judge(self, batch: list[Prepared]) -> None:
+        predictions = self._parts.judge.judge(batch)
+        now_ns = time.monotonic_ns()
+        for prepared, prediction in zip(batch, predictions, strict=True):
+            self._parts.preparer.release(prepared.views)
+            self._record(prepared, prediction, now_ns)
+        self._hear(self._writer.frames, batch[-1].time_s)
 
     def _news_of_runtimes(self, prediction: Prediction) -> dict[str, str] | None:
         """A runtime can change in the middle of a run."""
