@@ -95,6 +95,7 @@ def test_the_video_keeps_every_frame_and_its_time(folder: Path, clip: Path) -> N
         assert drawn.streams.video[0].codec_context.name == "h264"
         times = [picture.time for picture in original.decode(video=0)]
         assert [picture.time for picture in drawn.decode(video=0)] == pytest.approx(times, abs=1e-4)
+        assert (drawn.duration or 0) / 1e6 == pytest.approx(times[-1] + 1 / _FPS, abs=1e-3)
 
 
 def test_sound_is_kept(root: Path, pipeline: Pipeline, clip: Path) -> None:

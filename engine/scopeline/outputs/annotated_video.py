@@ -71,7 +71,7 @@ def _copy(findings: Findings, may_show: list[bool], original: InputContainer, co
     video: VideoStream | None = None
     sound = _Sound(original, copy)
     painters: dict[int | None, _Painter] = {}
-    origin_s = 0.0
+    origin_s = last_s = step_s = 0.0
     try:
         for frame, message, shown in zip(source.frames(), findings.frames(), may_show, strict=True):
             if frame.seq != message.frame:
@@ -91,8 +91,14 @@ def _copy(findings: Findings, may_show: list[bool], original: InputContainer, co
             picture.pts, picture.time_base = round((origin_s + frame.time_s) / _CLOCK), _CLOCK
             copy.mux(video.encode(picture))
             sound.until(origin_s + frame.time_s)
+            last_s, step_s = frame.time_s, frame.time_s - last_s
         if video is not None:
-            copy.mux(video.encode())
+            packets = video.encode()
+            if (
+                packets and step_s
+            ):  # the last picture stays as long as the one before, or the end comes too early
+                packets[-1].duration = round(step_s / _CLOCK)
+            copy.mux(packets)
             sound.until(None)
     finally:
         source.close()
@@ -185,7 +191,7 @@ class _Painter:
         for text, colour in _said(message):
             x = _write(bar, text, (x, base), scale, colour) + round(height * 0.5)
         right = f"{clock(message.time_s)}   {NOTICE}"
-        (length, _), _ = cv2.getTextSize(right, cv2.FONT_HERSHEY_SIMPLEX, scale * 0.72, 1)
+        length = _length(right, scale * 0.72)
         if x + length + height * 0.4 < width:
             _write(bar, right, (width - length - round(height * 0.4), base), scale * 0.72, _SOFT)
 
@@ -221,16 +227,23 @@ def _bar_height(height: int) -> int:
 
 def _write(canvas: Pixels, text: str, at: tuple[int, int], scale: float, colour: tuple[int, int, int]) -> int:
     """Text with its baseline's left end at `at`; where it ends."""
-    thickness = max(1, round(scale * 1.6))
-    cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA)
-    (length, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
-    return int(at[0] + length)
+    cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, _weight(scale), cv2.LINE_AA)
+    return at[0] + _length(text, scale)
+
+
+def _length(text: str, scale: float) -> int:
+    """Of a line of text, in pixels."""
+    return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, _weight(scale))[0][0])
+
+
+def _weight(scale: float) -> int:
+    return max(1, round(scale * 1.6))
 
 
 def _centred(canvas: Pixels, text: str) -> None:
     scale = canvas.shape[0] / 720
-    (length, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-    _write(canvas, text, (max((canvas.shape[1] - length) // 2, 4), canvas.shape[0] // 2), scale, _SOFT)
+    x = max((canvas.shape[1] - _length(text, scale)) // 2, 4)
+    _write(canvas, text, (x, canvas.shape[0] // 2), scale, _SOFT)
 
 
 def _sized(pixels: Pixels, width: int, height: int) -> Pixels:

@@ -9,7 +9,7 @@ from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from scopeline.contact_sheet import clock
+from scopeline.contact_sheet import clock, length_text
 from scopeline.outputs.findings import Findings
 from scopeline.outputs.report_facts import STATEMENT, headline, lines, origin, unusable
 from scopeline.outputs.strip import GRADES, rows
@@ -72,7 +72,7 @@ def write_overview_page(out: Path, summaries: Mapping[str, Summary], failed: Map
             "",
         )
         entries.append((name, summary, f"{name}/{shown}"))
-    hours = sum(summary.stream_s for summary in summaries.values()) / 3600
+    length_s = sum(summary.stream_s for summary in summaries.values())
     text = (
         _pages()
         .get_template("overview.html.j2")
@@ -80,7 +80,7 @@ def write_overview_page(out: Path, summaries: Mapping[str, Summary], failed: Map
             statement=STATEMENT,
             entries=entries,
             failed=sorted(failed.items()),
-            hours=hours,
+            length=length_text(length_s) if length_s < 3600 else f"{length_s / 3600:.1f} h",
             clock=clock,
             grades=GRADES,
         )

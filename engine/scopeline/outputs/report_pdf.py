@@ -14,10 +14,11 @@ from fpdf.fonts import FontFace
 from scopeline.contact_sheet import GRADE_COLOURS, clock
 from scopeline.outputs.findings import Findings
 from scopeline.outputs.report_facts import STATEMENT, Fact, headline, lines, origin, unusable
-from scopeline.outputs.strip import rows
+from scopeline.outputs.strip import Stretch, rows
 from scopeline.outputs.timeline import timeline
 from scopeline.pictures import FIELD, jpeg
 from scopeline.replace_file import replace_file
+from scopeline.tally import OUTSIDE
 
 PDF: Final = "report.pdf"
 _INK, _SOFT, _EDGE, _WARN = (27, 35, 44), (98, 109, 122), (221, 225, 230), (122, 31, 43)
@@ -95,7 +96,7 @@ class _Sheet(FPDF):
     def say(self, text: str, size: float, colour: tuple[int, int, int], *, bold: bool = False) -> None:
         self.set_font("helvetica", "B" if bold else "", size)
         self.set_text_color(*colour)
-        self.multi_cell(_WIDTH, size * 0.48, _plain(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.multi_cell(_WIDTH, size * 0.48, _plain(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def fact_list(self, facts: list[Fact]) -> None:
         for fact in facts:
@@ -114,12 +115,15 @@ class _Sheet(FPDF):
             y = self.get_y()
             self.set_font("helvetica", "", 8)
             self.set_text_color(*_SOFT)
+            self.set_x(_MARGIN)
             self.cell(20, 6, _plain(row.name))
             self.set_fill_color(238, 240, 243)
             self.rect(left, y, _WIDTH - 20, 6, "F")
             for stretch in row.stretches:
                 self.set_fill_color(*_faded(stretch.colour, stretch.strength))
                 self.rect(left + unit * stretch.first, y, unit * stretch.count, 6, "F")
+                if row.has_words:
+                    self._word(stretch, left + unit * stretch.first, y, unit * stretch.count)
             self.set_y(y + 7.5)
         for quarter in range(5):
             label = clock(summary.stream_s * quarter / 4)
@@ -128,6 +132,16 @@ class _Sheet(FPDF):
             self.set_x(left + (_WIDTH - 20) * quarter / 4 - self.get_string_width(label) * quarter / 4)
             self.cell(self.get_string_width(label), 3, label)
         self.ln(4)
+
+    def _word(self, stretch: Stretch, x: float, y: float, width: float) -> None:
+        """A stretch's label in its middle, where it fits."""
+        text = _plain(stretch.label)
+        self.set_font("helvetica", "B", 8)
+        if self.get_string_width(text) + 2 > width:
+            return
+        self.set_text_color(*(_SOFT if stretch.label == OUTSIDE else (255, 255, 255)))
+        self.set_xy(x, y)
+        self.cell(width, 6, text, align="C")
 
     def segment_table(self) -> None:
         self.set_font("helvetica", "", 8.5)
@@ -168,10 +182,10 @@ class _Sheet(FPDF):
         picture = self._findings.folder / FIELD
         if not picture.is_file():
             return
-        if self.get_y() > 180:
+        if self.get_y() > 188:
             self.add_page()
         self.heading("Field of view")
-        self.image(io.BytesIO(picture.read_bytes()), h=70)
+        self.image(io.BytesIO(picture.read_bytes()), h=62)
 
 
 def _plain(text: str) -> str:

@@ -35,16 +35,22 @@ class Stretch:
 class Row:
     name: str
     stretches: tuple[Stretch, ...]
+    has_words: bool = True
+    """Whether labels are written on the stretches; shares are told by their strength."""
 
 
 def rows(strip: Sequence[Column]) -> list[Row]:
     """Usable share first, then every head that held a tag, then what masks marked."""
     heads = list(dict.fromkeys(name for column in strip for name in column.tags))
-    found = [Row("usable", _shaded(strip, lambda column: column.usable_share or 0.0, GOOD))]
+    found = [Row("usable", _shaded(strip, lambda column: column.usable_share or 0.0, GOOD), has_words=False)]
     found += [Row(head, _tagged(strip, head)) for head in heads]
     if any(column.marked for column in strip):
         found.append(
-            Row("marked", _shaded(strip, lambda column: column.marked / max(column.frames, 1), GRADES[3]))
+            Row(
+                "marked",
+                _shaded(strip, lambda column: column.marked / max(column.frames, 1), GRADES[3]),
+                has_words=False,
+            )
         )
     return found
 
