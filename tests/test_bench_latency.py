@@ -8,21 +8,21 @@ from xml.etree import ElementTree
 import msgspec
 import numpy as np
 import pytest
+from rich.console import Console
 
 from scopeline_bench.ages import ages
 from scopeline_bench.bus_ends import Heard
 from scopeline_bench.chart import Axis, Bar, Curve, Mark, line_chart, waterfall
-from scopeline_bench.compare import Compared, ComparePlan, ratios, target_table
-from scopeline_bench.gate import judge
+from scopeline_bench.compare_page import target_table
+from scopeline_bench.compared import Compared, ComparePlan, ratios
 from scopeline_bench.journeys import account, times
-from scopeline_bench.live_page import summary, write_page
+from scopeline_bench.live_page import live_filed, summary
 from scopeline_bench.live_run import LivePlan, LiveRun, measure_live, stage_times
 from scopeline_bench.machine import this_machine
 from scopeline_bench.meter import count_checks, delay_checks, pacing_check, plants
 from scopeline_bench.painter import Plant
 from scopeline_bench.peers import PeerLive, live_figures
 from scopeline_bench.spent import Spent
-from scopeline_bench.stages import STAGES, Timed
 from scopeline_bench.stamps import Rows64
 
 _MS = 1_000_000
@@ -117,33 +117,6 @@ def test_a_meter_that_counts_the_pause_between_pictures_is_noticed() -> None:
     assert not pacing_check(right, wrong).is_right
 
 
-def _gated(change: float, noise: float, seed: int) -> bool:
-    rng = np.random.default_rng(seed)
-    drift = np.exp(rng.normal(0, 0.2, 15))  # the whole machine, both sides alike
-    base = 1e-3 * drift * np.exp(rng.normal(0, noise, 15))
-    tree = 1e-3 * (1 + change) * drift * np.exp(rng.normal(0, noise, 15))
-    return judge("stage", base.tolist(), tree.tolist()).is_slower
-
-
-def test_a_slow_down_of_a_fifth_is_found_under_noise_that_would_hide_it_from_one_run() -> None:
-    assert sum(_gated(0.2, 0.04, seed) for seed in range(50)) >= 48
-
-
-def test_a_stage_that_did_not_change_passes() -> None:
-    assert not any(_gated(0.0, noise, seed) for noise in (0.02, 0.08) for seed in range(100))
-
-
-def test_noise_in_which_nothing_could_be_seen_is_said() -> None:
-    rng = np.random.default_rng(3)
-    verdict = judge("stage", [1.0] * 15, np.exp(rng.normal(0, 0.5, 15)).tolist())
-    assert verdict.is_too_noisy
-
-
-def test_a_stage_can_be_timed_and_slowed_down() -> None:
-    assert Timed("encode", 1.0).seconds() > Timed("encode").seconds()
-    assert {"decode 10 frames", "onnxruntime fp32", "smoother", "publish", "hand-off"} <= set(STAGES)
-
-
 def test_what_a_subscriber_did_not_get_is_counted() -> None:
     heard = Heard.from_rows([(0, 10 * _MS, 11 * _MS), (1, 20 * _MS, 24 * _MS), (4, 50 * _MS, 51 * _MS)])
     assert heard.missed == 2
@@ -167,6 +140,7 @@ def _compared(ours: float, newest: float, roboflow: float) -> Compared:
                 results_s=30,
                 made=300,
                 without_result=0,
+                curve=[(1.0, 0.0), (p99 * slow, 1.0)],
             )
             for slow in (1, 3)  # the second round ran on a machine three times as slow
         ]
@@ -243,10 +217,15 @@ def test_a_frame_nobody_answers_for_is_counted(small_run: LiveRun) -> None:
     assert msgspec.structs.replace(small_run, captured=small_run.captured + 1).unaccounted == 1
 
 
-def test_the_page_needs_nothing_else_and_claims_no_clearance(small_run: LiveRun, tmp_path: Path) -> None:
-    path = tmp_path / "live.html"
-    write_page(path, [small_run], [summary([small_run])] * 3, ["a note"], this_machine())
-    page = path.read_text("utf-8")
+def test_a_run_is_filed_as_json_markdown_and_a_page_that_needs_nothing_else(
+    small_run: LiveRun, tmp_path: Path
+) -> None:
+    found = live_filed("live", [small_run], [summary([small_run])], ["a note"], this_machine())
+    found.file(Console(quiet=True), tmp_path / "results", tmp_path / "page.html")
+    (folder,) = (tmp_path / "results").iterdir()
+    assert {each.name for each in folder.iterdir()} == {"live.json", "live.md", "live.html"}
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert (folder / "live.html").read_text("utf-8") == page
     assert "no clearance claim" in page
     assert "120 ms" in page
     assert "5.75 ms" in page

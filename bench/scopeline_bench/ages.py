@@ -83,7 +83,7 @@ def ages(age_ms: Milliseconds, received_ns: NDArray[np.int64], *, period_s: floa
         interval_p99=_rounded(np.percentile(np.abs(gaps_ms - period_s * 1e3), 99)),
         tail=_rounded(age_ms.max() - p95),
         flatness=_rounded(p90 - p10),
-        curve=_curve(age_ms),
+        curve=distribution(age_ms),
         seconds=_seconds(age_ms, received_ns),
     )
 
@@ -102,8 +102,10 @@ def _figures(age_ms: Milliseconds, block: int, rng: np.random.Generator) -> dict
     }
 
 
-def _curve(age_ms: Milliseconds) -> list[tuple[float, float]]:
-    """Dense where the tail is: half of the points lie above the 95th percentile."""
+def distribution(age_ms: Milliseconds) -> list[tuple[float, float]]:
+    """Points (age, share that is no older), dense where the tail is: half of them lie above the 95th percentile."""
+    if not len(age_ms):
+        return []
     shares = np.unique(
         np.concatenate(
             [

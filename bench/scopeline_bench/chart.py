@@ -12,9 +12,10 @@ Points = Sequence[tuple[float, float]]
 
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555555", "#8c510a")
 """Okabe and Ito's, which people with colour-blindness tell apart (Color Universal Design, 2008)."""
-_WIDTH, _HEIGHT = 760, 340
+WIDTH, _HEIGHT = 760, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 34, 46
 _FONT = "font-family='system-ui, sans-serif' font-size='12'"
+_RIM = "paint-order='stroke' stroke='#fff' stroke-width='3'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,16 @@ class Curve:
     name: str
     points: Points
     dashed: bool = False
+    turn: tuple[int, int] | None = None
+    """(place, of how many): curves that lie on each other are seen in turn, each in a stretch of its own."""
+
+    def pattern(self, stretch: int = 14) -> str:
+        """As an attribute of a line."""
+        if self.turn is not None:
+            place, count = self.turn
+            gap, start = stretch * (count - 1), -stretch * place
+            return f" stroke-dasharray='{stretch} {gap}' stroke-dashoffset='{start}'"
+        return " stroke-dasharray='6 4'" if self.dashed else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +89,16 @@ class Bar:
 def line_chart(title: str, curves: Sequence[Curve], x: Axis, y: Axis, marks: Sequence[Mark] = ()) -> str:
     """Curves over a common axis, with reference lines."""
     inside = _grid(x, y)
-    for mark in marks:
-        inside += _mark(mark, x, y)
     for place, curve in enumerate(curves):
         colour = COLOURS[place % len(COLOURS)]
-        dash = " stroke-dasharray='6 4'" if curve.dashed else ""
         points = " ".join(f"{_x(x, a):.1f},{_y(y, b):.1f}" for a, b in curve.points)
-        inside.append(f"<polyline fill='none' stroke='{colour}' stroke-width='2'{dash} points='{points}'/>")
-    inside += _legend([curve.name for curve in curves])
-    return _svg(title, inside, _HEIGHT + 18 * _legend_lines(len(curves)))
+        inside.append(
+            f"<polyline fill='none' stroke='{colour}' stroke-width='2'{curve.pattern()} points='{points}'/>"
+        )
+    for mark in marks:
+        inside += _mark(mark, x, y)
+    inside += _legend(curves)
+    return svg(title, inside, _HEIGHT + 18 * _legend_lines(len(curves)))
 
 
 _BEFORE_WORDS = 1.45
@@ -103,8 +115,8 @@ def waterfall(title: str, bars: Sequence[Bar], x: Axis) -> str:
         inside.append(
             f"<line x1='{across:.1f}' x2='{across:.1f}' y1='{_TOP}' y2='{height - _BOTTOM}' stroke='#ddd'/>"
         )
-        inside.append(_text(across, height - _BOTTOM + 16, f"{tick:g}", "middle"))
-    inside.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, height - 8, x.title, "middle"))
+        inside.append(text(across, height - _BOTTOM + 16, f"{tick:g}", "middle"))
+    inside.append(text((_LEFT + WIDTH - _RIGHT) / 2, height - 8, x.title, "middle"))
     for place, bar in enumerate(bars):
         top, left, right = _TOP + 28 * place + 4, _x(x, bar.start), _x(x, bar.start + bar.length)
         far = _x(x, bar.start + bar.reach)
@@ -115,14 +127,14 @@ def waterfall(title: str, bars: Sequence[Bar], x: Axis) -> str:
         inside.append(
             f"<rect x='{left:.1f}' y='{top}' width='{max(1.5, right - left):.1f}' height='18' fill='{colour}'/>"
         )
-        inside.append(_text(_LEFT - 6, top + 13, bar.name, "end"))
-        inside.append(_text(far + 6, top + 13, bar.text, "start"))
-    return _svg(title, inside, height)
+        inside.append(text(_LEFT - 6, top + 13, bar.name, "end"))
+        inside.append(text(far + 6, top + 13, bar.text, "start"))
+    return svg(title, inside, height)
 
 
 def above(value: float) -> float:
     """A round number a little above, to end an axis at."""
-    step = _round_step(max(value, 1e-9) / 5)
+    step = _round_step(max(value, 1e-9) / 8)
     return math.ceil(value * 1.02 / step) * step
 
 
@@ -132,21 +144,21 @@ def _round_step(wanted: float) -> float:
 
 
 def _grid(x: Axis, y: Axis) -> list[str]:
-    right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
+    right, bottom = WIDTH - _RIGHT, _HEIGHT - _BOTTOM
     found = []
     for tick in x.ticks():
         across = _x(x, tick)
         found.append(
             f"<line x1='{across:.1f}' x2='{across:.1f}' y1='{_TOP}' y2='{bottom}' stroke='#e4e4e4'/>"
         )
-        found.append(_text(across, bottom + 16, f"{tick:g}", "middle"))
+        found.append(text(across, bottom + 16, f"{tick:g}", "middle"))
     for tick in y.ticks():
         up = _y(y, tick)
         found.append(f"<line x1='{_LEFT}' x2='{right}' y1='{up:.1f}' y2='{up:.1f}' stroke='#e4e4e4'/>")
-        found.append(_text(_LEFT - 6, up + 4, f"{tick:g}", "end"))
-    found.append(_text((_LEFT + right) / 2, _HEIGHT - 10, x.title, "middle"))
+        found.append(text(_LEFT - 6, up + 4, f"{tick:g}", "end"))
+    found.append(text((_LEFT + right) / 2, _HEIGHT - 10, x.title, "middle"))
     turn = f"transform='rotate(-90 14 {(_TOP + bottom) / 2:.0f})'"
-    found.append(_text(14, (_TOP + bottom) / 2, y.title, "middle", turn))
+    found.append(text(14, (_TOP + bottom) / 2, y.title, "middle", turn))
     return found
 
 
@@ -155,14 +167,14 @@ def _mark(mark: Mark, x: Axis, y: Axis) -> list[str]:
     if mark.upright:
         across = _x(x, mark.value)
         line = f"<line x1='{across:.1f}' x2='{across:.1f}' y1='{_TOP}' y2='{_HEIGHT - _BOTTOM}' {style}/>"
-        beside = _x(x, mark.value) < _WIDTH * 0.75
+        beside = _x(x, mark.value) < WIDTH * 0.75
         return [
             line,
-            _text(across + (5 if beside else -5), _TOP + 14, mark.name, "start" if beside else "end"),
+            text(across + (5 if beside else -5), _TOP + 14, mark.name, "start" if beside else "end"),
         ]
     up = _y(y, mark.value)
-    line = f"<line x1='{_LEFT}' x2='{_WIDTH - _RIGHT}' y1='{up:.1f}' y2='{up:.1f}' {style}/>"
-    return [line, _text(_WIDTH - _RIGHT - 4, up - 4, mark.name, "end")]
+    line = f"<line x1='{_LEFT}' x2='{WIDTH - _RIGHT}' y1='{up:.1f}' y2='{up:.1f}' {style}/>"
+    return [line, text(WIDTH - _RIGHT - 4, up - 4, mark.name, "end")]
 
 
 _PER_LINE = 2
@@ -172,36 +184,40 @@ def _legend_lines(count: int) -> int:
     return -(-count // _PER_LINE)
 
 
-def _legend(names: Sequence[str]) -> list[str]:
+def _legend(curves: Sequence[Curve]) -> list[str]:
     found = []
-    for place, name in enumerate(names):
-        left = _LEFT + (place % _PER_LINE) * (_WIDTH - _LEFT) / _PER_LINE
+    for place, curve in enumerate(curves):
+        left = _LEFT + (place % _PER_LINE) * (WIDTH - _LEFT) / _PER_LINE
         up = _HEIGHT + 6 + 18 * (place // _PER_LINE)
         colour = COLOURS[place % len(COLOURS)]
-        found.append(f"<rect x='{left:.0f}' y='{up - 8}' width='16' height='4' fill='{colour}'/>")
-        found.append(_text(left + 22, up, name, "start"))
+        pattern = " stroke-dasharray='6 4'" if curve.dashed else ""
+        line = f"<line x1='{left:.0f}' x2='{left + 26:.0f}' y1='{up - 4}' y2='{up - 4}'"
+        found.append(f"{line} stroke='{colour}' stroke-width='3'{pattern}/>")
+        found.append(text(left + 32, up, curve.name, "start"))
     return found
 
 
 def _x(axis: Axis, value: float) -> float:
-    return _LEFT + max(-0.02, min(1.02, axis.place(value))) * (_WIDTH - _LEFT - _RIGHT)
+    return _LEFT + max(-0.02, min(1.02, axis.place(value))) * (WIDTH - _LEFT - _RIGHT)
 
 
 def _y(axis: Axis, value: float) -> float:
     return _HEIGHT - _BOTTOM - max(-0.02, min(1.02, axis.place(value))) * (_HEIGHT - _TOP - _BOTTOM)
 
 
-def _text(across: float, up: float, text: str, anchor: str, more: str = "") -> str:
+def text(across: float, up: float, words: str, anchor: str, more: str = "") -> str:
+    """Words with a white rim, so that a line behind them does not hide them."""
     place = f"x='{across:.1f}' y='{up:.1f}' text-anchor='{anchor}'"
-    return f"<text {place} fill='#333' {_FONT} {more}>{escape(text)}</text>"
+    return f"<text {place} fill='#333' {_FONT} {_RIM} {more}>{escape(words)}</text>"
 
 
-def _svg(title: str, inside: Sequence[str], height: float) -> str:
+def svg(title: str, inside: Sequence[str], height: float) -> str:
+    """A whole drawing, `WIDTH` wide."""
     head = f"<text x='{_LEFT}' y='20' fill='#111' font-weight='600' {_FONT}>{escape(title)}</text>"
     return "\n".join(
         [
-            f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {height:.0f}' width='{_WIDTH}' role='img'>",
-            f"<rect width='{_WIDTH}' height='{height:.0f}' fill='#fff'/>",
+            f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height:.0f}' width='{WIDTH}' role='img'>",
+            f"<rect width='{WIDTH}' height='{height:.0f}' fill='#fff'/>",
             head,
             *inside,
             "</svg>\n",

@@ -29,6 +29,7 @@ def cost(
     ] = "colon",
     fps: Annotated[int, typer.Option(help="Frame rate of the clip, in Hz.", min=5)] = 60,
     mbit_s: Annotated[float, typer.Option(help="Bit rate of the clip; decoding costs by the bit.")] = 12.0,
+    page: _Page = None,
     out: _Out = None,
 ) -> None:
     """Processor time per 1000 frames of a 1080p H.264 recording, against the plain loop and against the floor.
@@ -40,7 +41,7 @@ def cost(
     _need_extras()
     from scopeline_bench import cost as bench
 
-    if not bench.main(bundle, frames=frames, rounds=rounds, fps=fps, mbit_s=mbit_s, out=out):
+    if not bench.main(bundle, frames=frames, rounds=rounds, fps=fps, mbit_s=mbit_s, page=page, out=out):
         raise typer.Exit(1)
 
 
@@ -173,7 +174,7 @@ def live(
         raise typer.Exit(1)
 
 
-def meter(out: _Out = None) -> None:
+def meter(page: _Page = None, out: _Out = None) -> None:
     """Whether the bench measures rightly: planted delays, losses and reorderings through a real engine.
 
     Exit code 1 when a delay is more than 1 ms off, a frame is miscounted, or a feed's own pace shows in its latency.
@@ -181,7 +182,7 @@ def meter(out: _Out = None) -> None:
     _need_extras()
     from scopeline_bench import meter as bench
 
-    if not bench.main(out=out):
+    if not bench.main(page=page, out=out):
         raise typer.Exit(1)
 
 
@@ -220,6 +221,7 @@ def compare(
         Path | None,
         typer.Option(help="Folder of the peers' environments (python bench/peers/make.py FOLDER)."),
     ] = None,
+    page: _Page = None,
     out: _Out = None,
 ) -> None:
     """Scopeline beside what else one could use: same pictures, same network, same runtime options, taking turns.
@@ -230,9 +232,10 @@ def compare(
     """
     _need_extras()
     from scopeline_bench import compare as bench
+    from scopeline_bench.compared import ComparePlan
 
-    plan = bench.ComparePlan(rounds=rounds, seconds=seconds, fps=fps, frames=frames)
-    if not bench.main(plan, environments, out=out):
+    plan = ComparePlan(rounds=rounds, seconds=seconds, fps=fps, frames=frames)
+    if not bench.main(plan, environments, page=page, out=out):
         raise typer.Exit(1)
 
 
@@ -244,6 +247,7 @@ def bus(
     environments: Annotated[
         Path | None, typer.Option(help="Folder of the peers' environments, for imagezmq.")
     ] = None,
+    page: _Page = None,
     out: _Out = None,
 ) -> None:
     """From publisher to subscriber: delay, throughput, and how old what is seen is by a subscriber 3x too slow.
@@ -254,31 +258,30 @@ def bus(
     _need_extras()
     from scopeline_bench import bus as bench
 
-    if not bench.main(seconds=seconds, picture=picture, environments=environments, out=out):
+    if not bench.main(seconds=seconds, picture=picture, environments=environments, page=page, out=out):
         raise typer.Exit(1)
 
 
 def gate(
     base: Annotated[str, typer.Argument(help="A commit to compare the working tree with.")],
-    rounds: Annotated[
-        int, typer.Option(help="Rounds over all stages; noisy ones get up to four times as many.", min=5)
-    ] = 15,
+    rounds: Annotated[int, typer.Option(help="Rounds over all stages in each session.", min=3)] = 3,
     only: Annotated[str, typer.Option(help="Some stages, by a part of their names.")] = "",
     plant: Annotated[
         str | None,
         typer.Option(help="STAGE=SHARE: slow one stage down by a share (0.2), to try the gate itself."),
     ] = None,
+    page: _Page = None,
     out: _Out = None,
 ) -> None:
     """Fail when a stage has become slower than in BASE by more than the noise that this very run measures.
 
-    The engine of BASE and the one of the working tree run side by side and are timed in turn, stage by stage. Exit code
-    1 when one is slower by 5 % and three standard errors.
+    Sessions of three fresh engines, the working tree's and twice the base's, timed in turn, stage by stage; what the
+    base differs from itself is the noise. Exit code 1 when a stage is slower by 5 % more than noise explains.
     """
     _need_extras()
     from scopeline_bench import gate as bench
 
-    if not bench.main(base, rounds=rounds, only=only, plant=plant, out=out):
+    if not bench.main(base, rounds=rounds, only=only, plant=plant, page=page, out=out):
         raise typer.Exit(1)
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from scopeline.errors import BackendError
+from scopeline_bench.chart import Axis, Mark, above
 from scopeline_bench.clip import FULL_HD, cache_folder
 from scopeline_bench.contenders import (
     Job,
@@ -22,10 +23,13 @@ from scopeline_bench.contenders import (
     plain_loop,
     scopeline,
 )
+from scopeline_bench.filed import Filed
 from scopeline_bench.machine import Machine, load, this_machine
 from scopeline_bench.networks import float_twin
 from scopeline_bench.own_process import measured
-from scopeline_bench.report import Rows, Spread, describe, publish, spread
+from scopeline_bench.page import verdict
+from scopeline_bench.range_chart import Dot, Row, range_chart
+from scopeline_bench.report import Rows, Spread, describe, spread
 from scopeline_bench.spent import Spent
 from scopeline_bench.stage import bundle_folder, drawn_clip, progress_bar
 
@@ -67,17 +71,23 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
     def against_floor(self) -> Spread:
         return _ratio(self.per_1000(_ENGINE), self.floor)
 
+    @property
+    def is_as_wanted(self) -> bool:
+        """Both targets were reached."""
+        return self.against_plain.median <= AGAINST_PLAIN and self.against_floor.median <= AGAINST_FLOOR
 
-def main(bundle: str, *, frames: int, rounds: int, fps: int, mbit_s: float, out: Path | None) -> bool:
+
+def main(
+    bundle: str, *, frames: int, rounds: int, fps: int, mbit_s: float, page: Path | None, out: Path | None
+) -> bool:
     """Measure, print, save; whether both targets were reached."""
     console, machine = Console(), this_machine()
     plan = replace(FULL_HD, frames=frames, fps=fps, mbit_s=mbit_s)
     with progress_bar(console) as progress:
         path = drawn_clip(plan, progress)
         costs = measure_costs(path, bundle_folder(bundle), rounds, progress)
-    tables, notes = [cost_table(costs), ratio_table(costs)], _notes(costs, machine)
-    publish("cost", console, out, machine, tables, notes, costs)
-    return costs.against_plain.median <= AGAINST_PLAIN and costs.against_floor.median <= AGAINST_FLOOR
+    _filed(costs, machine).file(console, out, page)
+    return costs.is_as_wanted
 
 
 def measure_costs(path: Path, bundle: Path, rounds: int, progress: Progress) -> Costs:
@@ -120,6 +130,42 @@ def _contenders(job: Job) -> Mapping[str, Work]:
         fast = msgspec.structs.replace(job, backend="openvino", precision=precision)
         contenders[f"scopeline, openvino {precision}"] = partial(scopeline, fast)
     return contenders
+
+
+def _filed(costs: Costs, machine: Machine) -> Filed:
+    says = f"{costs.against_plain} of the plain loop, {costs.against_floor} of the floor."
+    return Filed(
+        name="cost",
+        title="Scopeline: processor time of a recording",
+        lead=f"{costs.clip}, bundle {costs.bundle}.",
+        machine=machine,
+        tables=[ratio_table(costs), cost_table(costs)],
+        notes=_notes(costs, machine),
+        figures=costs,
+        before=[verdict(says, is_good=costs.is_as_wanted)],
+        charts={"Processor time": [cost_chart(costs)]},
+    )
+
+
+def cost_chart(costs: Costs) -> str:
+    """Who does the whole work, and the floor."""
+    whole = {name: costs.per_1000(name) for name in costs.spent if name not in _FLOOR}
+    rows = [
+        Row(
+            name=name,
+            dots=[Dot(found.median, found.lowest, found.highest)],
+            words=f"{found.median:.1f}",
+            is_bold=name == _ENGINE,
+        )
+        for name, found in ((name, spread(values)) for name, values in whole.items())
+    ]
+    return range_chart(
+        "processor seconds per 1000 frames, median of the rounds and their range",
+        rows,
+        Axis("CPU s / 1000 frames", 0, above(max(row.dots[0].high for row in rows))),
+        marks=[Mark("floor", spread(costs.floor).median)],
+        bars=True,
+    )
 
 
 def cost_table(costs: Costs) -> Rows:

@@ -1,200 +1,189 @@
 """`scopeline bench gate BASE`: has a stage become slower than in BASE, by more than the noise of this very run?
 
-Both engines run at the same time in processes of their own; each stage is timed now in one and now in the other, within
-a tenth of a second, so that what slows the machine slows both. The figure is the median of the rounds' ratios, its
-uncertainty comes from their own spread, and rounds are added while that is too large to see what should be seen.
+In each session the working tree's engine and twice the base's run in fresh processes at the same time; each stage is
+timed in one after the other, within a tenth of a second, so that what slows the machine slows all three. How much the
+base differs from itself is the noise (`verdict.py`). Sessions are added for stages of which nothing can be said yet.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import statistics
-import subprocess
-import sys
-import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from io import BytesIO
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
 
-import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
 from scopeline.errors import ConfigError
-from scopeline_bench.machine import load, this_machine
-from scopeline_bench.report import Rows, describe, publish
+from scopeline_bench.chart import Axis, Mark, above
+from scopeline_bench.filed import Filed
+from scopeline_bench.gate_side import CHECKOUT, side, unpack
+from scopeline_bench.machine import Machine, load, this_machine
+from scopeline_bench.page import verdict
+from scopeline_bench.range_chart import Dot, Row, range_chart
+from scopeline_bench.report import Rows, describe
 from scopeline_bench.stage import progress_bar
-from scopeline_bench.stages import Stages
-
-TOLERATED: Final = 0.05
-"""A stage may become slower by so much: other commits lie in other places of memory."""
-SEEN: Final = 0.20
-"""What must be seen; rounds are added until it would be."""
-_SURE: Final = 3.0
-"""Standard errors by which a slow-down must lie above what is tolerated."""
-_MOST_ROUNDS_FACTOR: Final = 4
-_CHECKOUT: Final = Path(__file__).parents[2]
-_NEEDED: Final = ("engine", "pipelines", "calibration")
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """One stage."""
-
-    name: str
-    base_s: float
-    ratio: float
-    """Median over the rounds of the working tree's time over the base's."""
-    error: float
-    """Standard error of that median, by the spread of the rounds."""
-    rounds: int
-
-    @property
-    def is_slower(self) -> bool:
-        return self.ratio - _SURE * self.error > 1 + TOLERATED
-
-    @property
-    def is_too_noisy(self) -> bool:
-        """A slow-down of `SEEN` would not be noticed."""
-        return 1 + SEEN - _SURE * self.error <= 1 + TOLERATED
+from scopeline_bench.stages import STAGES
+from scopeline_bench.verdict import (
+    FAMILY,
+    LEAST_SESSIONS,
+    MOST_SESSIONS,
+    SEEN,
+    TOLERATED,
+    Rounds,
+    Session,
+    Verdict,
+    judge,
+)
 
 
-def judge(name: str, base_s: Sequence[float], tree_s: Sequence[float]) -> Verdict:
-    """The verdict on one stage from its rounds.
-
-    The standard error of a median is 1.253 sigma / sqrt(n); sigma is 1.483 times the median absolute deviation, which
-    a few disturbed rounds do not move (Huber, Robust Statistics, 1981).
-    """
-    logs = [math.log(tree / base) for tree, base in zip(tree_s, base_s, strict=True)]
-    middle = statistics.median(logs)
-    sigma = 1.483 * statistics.median(abs(each - middle) for each in logs)
-    return Verdict(
-        name=name,
-        base_s=statistics.median(base_s),
-        ratio=math.exp(middle),
-        error=1.253 * sigma / math.sqrt(len(logs)) * math.exp(middle),
-        rounds=len(logs),
-    )
-
-
-class Side:
-    """One engine, ready to time its stages."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        assert process.stdout is not None
-        said = process.stdout.readline()
-        if not said:
-            raise ConfigError("an engine to be timed ended at once; its last words are above")
-        self.stages = msgspec.json.decode(said, type=Stages)
-
-    def seconds(self, name: str) -> float:
-        """Of one stage, now."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{name}\n")
-        self._process.stdin.flush()
-        return float(self._process.stdout.readline())
-
-
-@contextmanager
-def side(root: Path, only: str, plant: str) -> Iterator[Side]:
-    """The engine of a checkout, with this checkout's stages."""
-    paths = os.pathsep.join([str(root / "engine"), str(_CHECKOUT / "bench")])
-    words = [sys.executable, "-m", "scopeline_bench.stages", only, plant]
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        try:
-            yield Side(process)
-        finally:
-            process.kill()
-
-
-def main(base: str, *, rounds: int, only: str, plant: str | None, out: Path | None) -> bool:
+def main(
+    base: str, *, rounds: int, only: str, plant: str | None, page: Path | None, out: Path | None
+) -> bool:
     """Measure, print, save; whether no stage has become slower."""
     console, machine = Console(), this_machine()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scopeline-gate-")))
-        unpack(base, folder)
-        ours = stack.enter_context(side(_CHECKOUT, only, plant or ""))
-        theirs = stack.enter_context(side(folder, only, ""))
-        with progress_bar(console) as progress:
-            verdicts = measure(ours, theirs, rounds, progress)
-        failed = theirs.stages.failed
-    notes = _notes(base, verdicts, failed, plant)
-    publish(
-        "gate",
-        console,
-        out,
-        machine,
-        [verdict_table(verdicts)],
-        [*notes, describe(machine, load())],
-        verdicts,
-    )
-    return not any(verdict.is_slower for verdict in verdicts)
+    with tempfile.TemporaryDirectory(prefix="scopeline-gate-") as place, progress_bar(console) as progress:
+        unpack(base, Path(place))
+        gate = Gate(Path(place), [name for name in STAGES if only in name], plant or "", rounds)
+        verdicts = gate.verdicts(progress)
+    filed(base, verdicts, gate.failed, plant, machine).file(console, out, page)
+    return not any(each.is_slower for each in verdicts)
 
 
-def measure(ours: Side, theirs: Side, rounds: int, progress: Progress) -> list[Verdict]:
-    """So many rounds of every stage that both sides have, and more of those that are too noisy."""
-    names = [name for name in ours.stages.names if name in theirs.stages.names]
-    times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in names}
-    task = progress.add_task("rounds", total=rounds)
-    for turn in range(rounds * _MOST_ROUNDS_FACTOR):
-        wanted = (
-            names if turn < rounds else [name for name in names if judge(name, *times[name]).is_too_noisy]
-        )
-        if not wanted:
-            break
-        for name in wanted:
-            one_round(ours, theirs, name, times[name], turn)
-        progress.advance(task)
-    return [judge(name, *times[name]) for name in names]
+class Gate:
+    """Sessions of three engines each, until something can be said of every stage.
 
-
-def one_round(ours: Side, theirs: Side, name: str, times: tuple[list[float], list[float]], turn: int) -> None:
-    """Each side once; who comes first changes from round to round."""
-    order = [(theirs, times[0]), (ours, times[1])]
-    for each, kept in order if turn % 2 else order[::-1]:
-        kept.append(each.seconds(name))
-
-
-def unpack(base: str, folder: Path) -> None:
-    """The engine of a commit, without touching the checkout.
-
-    Raises:
-        ConfigError: there is no such commit.
+    Args:
+        base: Folder with the base's engine.
+        names: Stages.
+        plant: STAGE=SHARE: slows one down in the working tree.
+        rounds: In each session.
     """
-    done = subprocess.run(["git", "archive", base, *_NEEDED], cwd=_CHECKOUT, capture_output=True, check=False)
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
-        raise ConfigError(f"wanted a commit to compare with, got {base!r}: {said}")
-    with tarfile.open(fileobj=BytesIO(done.stdout)) as archive:
-        archive.extractall(folder, filter="data")
+
+    def __init__(self, base: Path, names: Sequence[str], plant: str, rounds: int) -> None:
+        if not names:
+            raise ConfigError(f"wanted a part of a stage's name, one of {', '.join(STAGES)}")
+        self._base, self._names, self._plant, self._rounds = base, list(names), plant, rounds
+        self._sessions: dict[str, list[Session]] = {}
+        self.failed: dict[str, str] = {}
+        """Stages that an engine cannot do, with why: another commit's may lack what ours has."""
+
+    def verdicts(self, progress: Progress) -> list[Verdict]:
+        task = progress.add_task("sessions", total=LEAST_SESSIONS)
+        wanted = self._names
+        for number in range(MOST_SESSIONS):
+            progress.update(task, total=max(LEAST_SESSIONS, number + 1), description=_stages(len(wanted)))
+            self._session(wanted)
+            progress.advance(task)
+            if number + 1 >= LEAST_SESSIONS:
+                wanted = [each.name for each in self._judged() if each.is_open]
+            if not wanted:
+                break
+        return self._judged()
+
+    def _judged(self) -> list[Verdict]:
+        return [judge(name, found, stages=len(self._sessions)) for name, found in sorted_like(self._sessions)]
+
+    def _session(self, wanted: Sequence[str]) -> None:
+        """Three fresh engines; who comes first changes from round to round."""
+        with ExitStack() as stack:
+            sides = [
+                stack.enter_context(side(CHECKOUT, wanted, self._plant)),
+                stack.enter_context(side(self._base, wanted)),
+                stack.enter_context(side(self._base, wanted)),
+            ]
+            for each in sides:
+                self.failed |= each.stages.failed
+            shared = [name for name in wanted if all(name in each.stages.names for each in sides)]
+            times = {name: Rounds([], [], []) for name in shared}
+            for turn in range(self._rounds):
+                for name, rounds in times.items():
+                    kept = list(zip(sides, (rounds.tree_s, rounds.base_s, rounds.again_s), strict=True))
+                    for engine, found in kept[turn % 3 :] + kept[: turn % 3]:
+                        found.append(engine.seconds(name))
+        for name, rounds in times.items():
+            self._sessions.setdefault(name, []).append(rounds.session())
+
+
+def sorted_like(sessions: dict[str, list[Session]]) -> list[tuple[str, list[Session]]]:
+    """By name, in the order of `STAGES`."""
+    return [(name, sessions[name]) for name in STAGES if name in sessions]
+
+
+def _stages(count: int) -> str:
+    return "all stages" if count == len(STAGES) else f"{count} stages"
+
+
+def filed(
+    base: str, verdicts: Sequence[Verdict], failed: dict[str, str], plant: str | None, machine: Machine
+) -> Filed:
+    """What is shown and kept."""
+    slower = [each.name for each in verdicts if each.is_slower]
+    noisy = [each.name for each in verdicts if each.is_too_noisy]
+    says = f"SLOWER than {base}: {', '.join(slower)}." if slower else f"No stage is slower than in {base}."
+    says += f" Too noisy to tell: {', '.join(noisy)}." if noisy else ""
+    return Filed(
+        name="gate",
+        title="Scopeline: stages against another commit",
+        lead=f"The working tree against {base}.",
+        machine=machine,
+        tables=[verdict_table(verdicts)],
+        notes=[
+            says,
+            f"Slower is {TOLERATED:.0%} above what noise may do; the band is so wide that at most one run in "
+            f"{1 / FAMILY:g} calls a stage slower when nothing changed. A session is three fresh processes, the tree's "
+            "and twice the base's.",
+            *([f"Planted: {plant}."] if plant else []),
+            *(f"{name}: one of them cannot do it ({why})" for name, why in failed.items()),
+            describe(machine, load()),
+        ],
+        figures=verdicts,
+        before=[verdict(says, is_good=not slower)],
+        charts={"Change and noise": [change_chart(verdicts)]},
+    )
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> Rows:
     rows = []
     for each in verdicts:
         says = "SLOWER" if each.is_slower else "too noisy to tell" if each.is_too_noisy else "no slower"
-        change = f"{each.ratio - 1:+.1%} +- {each.error:.1%}"
-        rows.append((each.name, f"{each.base_s * 1e6:,.1f}", change, f"{each.rounds}", says))
+        rows.append(
+            (
+                each.name,
+                f"{each.base_s * 1e6:,.1f}",
+                f"{each.ratio - 1:+.1%}",
+                f"+- {each.band:.1%}",
+                f"{each.itself:.1%}",
+                f"{each.sessions}",
+                says,
+            )
+        )
     return Rows(
-        title="processor time of each stage: base, and the change with its standard error",
-        columns=("stage", "base, us", "now", "rounds", ""),
+        title="processor time of each stage: base, and the change with the band of noise",
+        columns=("stage", "base, us", "now", "band", "base against itself", "sessions", ""),
         rows=tuple(rows),
     )
 
 
-def _notes(base: str, verdicts: Sequence[Verdict], failed: dict[str, str], plant: str | None) -> list[str]:
-    slower = [verdict.name for verdict in verdicts if verdict.is_slower]
-    return [
-        f"SLOWER than {base}: {', '.join(slower)}." if slower else f"No stage is slower than in {base}.",
-        f"Slower is {TOLERATED:.0%} and {_SURE:g} standard errors above the base.",
-        *([f"Planted: {plant}."] if plant else []),
-        *(f"{name}: the base cannot do it ({why})" for name, why in failed.items()),
+def change_chart(verdicts: Sequence[Verdict]) -> str:
+    """Changes in percent on their bands."""
+    rows = [
+        Row(
+            name=each.name,
+            dots=[Dot(*(100 * (value - 1) for value in (each.ratio, each.lowest, each.highest)))],
+            band=(100 * (1 / (1 + each.band) - 1), 100 * ((1 + TOLERATED) * (1 + each.band) - 1)),
+            words=f"{each.ratio - 1:+.1%}{', slower' if each.is_slower else ''}",
+            is_bold=each.is_slower,
+        )
+        for each in verdicts
     ]
+    far = above(
+        max(100 * SEEN, *(abs(row.dots[0].value) for row in rows), *(row.band[1] for row in rows if row.band))
+    )
+    return range_chart(
+        "change of processor time; line: range over the sessions; grey: what noise and tolerance allow",
+        rows,
+        Axis("change, %", -far, far),
+        marks=[Mark(f"+{SEEN:.0%}, to be seen", 100 * SEEN)],
+    )

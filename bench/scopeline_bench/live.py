@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.progress import TaskID
 
 from scopeline_bench.company import WHAT
-from scopeline_bench.live_page import write_page
+from scopeline_bench.live_page import live_filed
 from scopeline_bench.live_run import WARM_UP_S, LivePlan, LiveRun, is_right, measure_live
 from scopeline_bench.machine import Machine, load, this_machine
-from scopeline_bench.report import Rows, describe, publish
+from scopeline_bench.report import Rows, describe
 from scopeline_bench.stage import progress_bar
 
 FULL_FRAMES = 10_000
@@ -44,10 +44,7 @@ def main(plans: Sequence[LivePlan], *, page: Path | None, out: Path | None) -> b
                 ledger_table(runs),
             ]
             notes = _notes(runs, machine)
-            publish(results_name(runs), console, out, machine, tables, notes, {"runs": runs})
-            if page is not None:
-                write_page(page, runs, tables, notes, machine)
-                console.print(f"wrote {page}")
+            live_filed(results_name(runs), runs, tables, notes, machine).file(console, out, page)
     return is_right(runs)
 
 

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from scopeline_bench.chart import Axis, Bar, Curve, Mark, above, line_chart, waterfall
+from scopeline_bench.filed import Filed
 from scopeline_bench.live_run import LiveRun
 from scopeline_bench.machine import Machine
-from scopeline_bench.page import (
-    html_list,
-    html_page,
-    html_table,
-    machine_table,
-    plain_words,
-    section,
-    write_html,
-)
+from scopeline_bench.page import html_table, plain_words, section
 from scopeline_bench.report import Rows
 
 MARKER_LIMIT_MS: Final = 120.0
@@ -31,24 +23,25 @@ _NO_CLEARANCE = (
 )
 
 
-def write_page(
-    path: Path, runs: Sequence[LiveRun], tables: Sequence[Rows], notes: Sequence[str], machine: Machine
-) -> None:
-    """One file, no scripts, nothing loaded from elsewhere."""
-    parts = [
-        plain_words(_NO_CLEARANCE),
-        section("Summary", html_table(summary(runs), of_words=True)),
-        section("Measured", *(html_table(table) for table in tables[:2])),
-        section("Distribution", cdf(runs)),
-        section("Stages", *(stage_waterfall(run) for run in runs)),
-        section("Over time", *(over_time(run) for run in runs)),
-        section("Details", *(html_table(table) for table in tables[2:]), html_list(notes)),
-        section("Where, and of what", html_table(machine_table(machine, runs[0].identity), of_words=True)),
-    ]
-    feeds = "; ".join(run.plan.name for run in runs)
-    write_html(
-        path,
-        html_page("Scopeline: latency of a live feed", f"{feeds}. {machine.date}, {machine.commit}.", parts),
+def live_filed(
+    name: str, runs: Sequence[LiveRun], tables: Sequence[Rows], notes: Sequence[str], machine: Machine
+) -> Filed:
+    """A page of summary first, then everything."""
+    return Filed(
+        name=name,
+        title="Scopeline: latency of a live feed",
+        lead=f"{'; '.join(run.plan.name for run in runs)}.",
+        machine=machine,
+        tables=tables,
+        notes=notes,
+        figures={"runs": runs},
+        before=[plain_words(_NO_CLEARANCE), section("Summary", html_table(summary(runs), of_words=True))],
+        charts={
+            "Distribution": [cdf(runs)],
+            "Stages": [stage_waterfall(run) for run in runs],
+            "Over time": [over_time(run) for run in runs],
+        },
+        identity=runs[0].identity,
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from scopeline.errors import SourceError
 from scopeline.wire import LedgerReport
-from scopeline_bench.ages import Ages, ages
+from scopeline_bench.ages import Ages, ages, distribution
 from scopeline_bench.company import Kind, company
 from scopeline_bench.engine_process import CAPTURED_COLUMNS, STAGES, EngineProcess
 from scopeline_bench.journeys import Account, Times, account, journeys, times
@@ -69,6 +69,8 @@ class LiveRun(msgspec.Struct, frozen=True, kw_only=True):
     """Each stage by itself, waiting for it included."""
     whole: Times | None
     """Made to received; only where the feed is ours."""
+    whole_curve: list[tuple[float, float]]
+    """Its distribution, as in `Ages`; empty where the feed is somebody else's."""
     missed: float
     """Share of the pictures captured whose result was not received within one period, those given up among them."""
     given_up: int
@@ -161,13 +163,15 @@ def _run(
         raise SourceError(f"{plan.name}: wanted results to measure, got {len(results)}; measure for longer")
     period_s = 1 / plan.fps if plan.source is None else float(np.median(np.diff(frames[:, 2]))) / 1e9
     age_ms = (results[:, 3] - results[:, 1]) / 1e6
-    legs = journeys(made, captured, heard).between(*window).legs() if made is not None else {}
+    ways = journeys(made, captured, heard).between(*window) if made is not None else None
+    legs = ways.legs() if ways is not None else {}
     return LiveRun(
         plan=plan,
         period_s=period_s,
         ages=ages(age_ms, results[:, 3], period_s=period_s),
         stages=({"source": legs["made to captured"]} if legs else {}) | stage_times(results),
         whole=legs.get("made to received"),
+        whole_curve=distribution(ways.made_to_received_ms) if ways is not None else [],
         missed=1 - int((age_ms <= period_s * 1e3).sum()) / len(frames),
         given_up=len(frames) - len(results),
         results_s=len(results) / (float(results[-1, 3] - results[0, 3]) / 1e9 + period_s),

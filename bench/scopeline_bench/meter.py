@@ -15,10 +15,12 @@ import numpy as np
 from rich.console import Console
 
 from scopeline_bench.engine_process import EngineProcess
+from scopeline_bench.filed import Filed
 from scopeline_bench.journeys import Account, Times, account, journeys, times
 from scopeline_bench.machine import Machine, load, this_machine
+from scopeline_bench.page import verdict
 from scopeline_bench.painter import Plant
-from scopeline_bench.report import Rows, describe, publish
+from scopeline_bench.report import Rows, describe
 from scopeline_bench.sender import Sender
 from scopeline_bench.stage import progress_bar
 from scopeline_bench.stamps import Rows64
@@ -56,7 +58,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     """The same at a pause of 200 ms between pictures."""
 
 
-def main(*, out: Path | None) -> bool:
+def main(*, page: Path | None, out: Path | None) -> bool:
     """Measure, print, save; whether everything planted was found."""
     console, machine = Console(), this_machine()
     with progress_bar(console) as progress:
@@ -72,8 +74,19 @@ def main(*, out: Path | None) -> bool:
             slow_ms = times((heard[:, 3] - heard[:, 1]) / 1e6)
         progress.advance(task)
     checked = Checked(checks=[*checks, pacing_check(fast_ms, slow_ms)], fast_ms=fast_ms, slow_ms=slow_ms)
-    publish("meter", console, out, machine, [check_table(checked)], _notes(checked, machine), checked)
-    return all(check.is_right for check in checked.checks)
+    is_right = all(check.is_right for check in checked.checks)
+    notes = _notes(checked, machine)
+    Filed(
+        name="meter",
+        title="Scopeline: the meter, checked",
+        lead="Delays, losses and swaps planted in a feed, and what the bench says of it.",
+        machine=machine,
+        tables=[check_table(checked)],
+        notes=notes,
+        figures=checked,
+        before=[verdict(notes[0], is_good=is_right)],
+    ).file(console, out, page)
+    return is_right
 
 
 def plants() -> dict[int, Plant]:

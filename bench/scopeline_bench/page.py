@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -14,13 +14,17 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
   max-width: 1080px; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.5rem; margin-bottom: 0 }
 h2 { font-size: 1.15rem; margin: 2rem 0 .4rem; border-bottom: 1px solid #ddd }
-table { border-collapse: collapse; margin: .6rem 0 1.2rem; font-size: .78rem; display: block; overflow-x: auto }
-caption { text-align: left; color: #444; padding-bottom: .3rem }
+table { border-collapse: collapse; font-size: .78rem }
+figure { margin: .6rem 0 1.2rem; overflow-x: auto } figcaption { color: #444; font-size: .78rem; padding-bottom: .3rem;
+  position: sticky; left: 0 }
+figure svg { display: block; min-width: 600px; max-width: 100%; height: auto }
 th, td { padding: .25rem .6rem; border: 1px solid #ddd; text-align: right; white-space: nowrap }
 th:first-child, td:first-child { text-align: left } th { background: #f4f4f4 }
-.words td, .words th { white-space: normal; text-align: left; vertical-align: top }
-.plain { background: #fff6e0; border: 1px solid #e0b040; padding: .6rem .9rem } svg { max-width: 100%; height: auto }
-@media print { h2 { break-before: avoid } svg, table { break-inside: avoid } .new-page { break-before: page } }
+.words td, .words th { white-space: normal; text-align: left; vertical-align: top; overflow-wrap: anywhere }
+.words td:first-child { overflow-wrap: normal } li { overflow-wrap: anywhere }
+.plain { background: #fff6e0; border: 1px solid #e0b040; padding: .6rem .9rem }
+.bad { background: #fdecec; border-color: #c0392b } .good { background: #eaf6ee; border-color: #2e8b57 }
+@media print { svg, table { break-inside: avoid } h2 { break-after: avoid } }
 """
 
 
@@ -49,13 +53,24 @@ def plain_words(text: str) -> str:
     return f"<p class='plain'>{escape(text)}</p>"
 
 
+def verdict(text: str, *, is_good: bool) -> str:
+    """What came out, in a sentence, green or red."""
+    return f"<p class='plain {'good' if is_good else 'bad'}'>{escape(text)}</p>"
+
+
+def figure(drawing: str) -> str:
+    """A chart that can be pushed sideways in a narrow window instead of shrinking until nobody can read it."""
+    return f"<figure>{drawing}</figure>"
+
+
 def html_table(rows: Rows, *, of_words: bool = False) -> str:
     head = "".join(f"<th>{escape(column)}</th>" for column in rows.columns)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows.rows)
     kind = " class='words'" if of_words else ""
+    caption = f"<figcaption>{escape(rows.title)}</figcaption>" if rows.title else ""
     return (
-        f"<table{kind}><caption>{escape(rows.title)}</caption>"
-        f"{f'<thead><tr>{head}</tr></thead>' if any(rows.columns) else ''}<tbody>{body}</tbody></table>"
+        f"<figure>{caption}<table{kind}>"
+        f"{f'<thead><tr>{head}</tr></thead>' if any(rows.columns) else ''}<tbody>{body}</tbody></table></figure>"
     )
 
 
@@ -63,12 +78,12 @@ def html_list(items: Sequence[str]) -> str:
     return f"<ul>{''.join(f'<li>{escape(each)}</li>' for each in items)}</ul>"
 
 
-def machine_table(machine: Machine, identity: dict[str, str]) -> Rows:
+def machine_table(machine: Machine, identity: Mapping[str, str]) -> Rows:
     """Everything about where it was measured, and of what."""
     return Rows(title="", columns=("", ""), rows=tuple(_machine_rows(machine, identity)))
 
 
-def _machine_rows(machine: Machine, identity: dict[str, str]) -> Iterator[tuple[str, str]]:
+def _machine_rows(machine: Machine, identity: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     changed = ", with uncommitted changes" if machine.uncommitted else ""
     yield "date, commit", f"{machine.date}, {machine.commit}{changed}"
     yield "processor", f"{machine.cpu}, {machine.cores} cores, {machine.clock}"

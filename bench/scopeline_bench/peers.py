@@ -19,6 +19,7 @@ import zmq
 from numpy.typing import NDArray
 
 from scopeline.errors import SourceError
+from scopeline_bench.ages import distribution
 from scopeline_bench.journeys import Times, times
 from scopeline_bench.peer_order import Counted, Order
 from scopeline_bench.sender import Sender, transmission_of
@@ -89,6 +90,8 @@ class PeerLive(msgspec.Struct, frozen=True, kw_only=True):
     """Pictures made in the measured time."""
     without_result: int
     """Of these."""
+    curve: list[tuple[float, float]]
+    """Points (ms, share that took no longer)."""
 
 
 def python_of(environments: Path | None, peer_environment: str | None) -> Path | None:
@@ -160,6 +163,7 @@ def live_figures(made: Rows64, heard: Rows64, window: tuple[int, int]) -> PeerLi
         results_s=round(len(ages) / ((window[1] - window[0]) / 1e9), 2),
         made=len(chosen),
         without_result=len(chosen) - len(ages),
+        curve=distribution(ages),
     )
 
 
