@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
+import plane_reference
 from fake_gpu import few_frames, pictures
 from scopeline.backends.cuda_driver import Cuda, choose_gpu, open_cuda
 from scopeline.backends.keep_warm import KeepWarm
+from scopeline.backends.plane_cut import plane_cut
+from scopeline.backends.plane_shrinker import shared_shrinker
 from scopeline.backends.tensorrt_forge import Forge
 from scopeline.backends.tensorrt_half_graph import divide
 from scopeline.backends.tensorrt_library import BuildOrder, PlanError, TensorRt, open_tensorrt
 from scopeline.backends.tensorrt_plan_store import PlanStore
 from scopeline.backends.tensorrt_runner import PlanRunner
 from scopeline.backends.tensorrt_runtime import TensorRtBackend
+from scopeline.backends.yuv_colour import colour_of
 from scopeline.bundle import Bundle, load_bundle
 from scopeline.config import GpuRule
 from scopeline.crew import Crew
@@ -76,6 +81,19 @@ def test_every_batch_size_answers_by_the_bundles_formula(runner: PlanRunner, cou
     answer = runner.take()
     for head in HEADS:
         np.testing.assert_allclose(answer[head.name], expected_logits(frames, head), atol=0.05)
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuvj420p", "nv12"])
+@pytest.mark.parametrize("size", [(224, 224), (96, 96)])
+def test_the_kernel_makes_the_views_that_float64_makes(pixel_format: str, size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(3).integers(16, 236, (1620, 1920), np.uint8)
+    picture = av.VideoFrame.from_ndarray(noise, format=pixel_format)
+    cut, colour = plane_cut(picture, (420, 2, 1078, 1076), width=size[0], height=size[1]), colour_of(picture)
+    assert cut is not None
+    assert colour is not None
+    made = np.empty((size[1], size[0], 3), np.uint8)
+    shared_shrinker(0).shrink(cut, colour, made)
+    np.testing.assert_array_equal(made, plane_reference.view(cut, colour, *size))
 
 
 def test_every_batch_size_is_captured_as_a_graph(runner: PlanRunner) -> None:

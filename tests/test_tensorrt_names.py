@@ -132,6 +132,23 @@ def test_the_packed_cuda_bindings_have_every_function_that_is_called(python310: 
     assert json.loads(done.stdout) == []
 
 
+def test_the_packed_cuda_bindings_have_what_launches_a_kernel_of_our_own(python310: list[str]) -> None:
+    calls = [
+        str(node.value)
+        for node in ast.walk(ast.parse((_BACKENDS / "cuda_kernel.py").read_text()))
+        if isinstance(node, ast.Constant) and str(node.value).startswith("cu") and str(node.value).isalnum()
+    ]
+    code = (
+        "import json, sys, cuda.bindings.driver as d; "
+        "print(json.dumps([n for n in json.loads(sys.argv[1]) if not hasattr(d, n)]))"
+    )
+    done = subprocess.run(
+        [*python310, "-c", code, json.dumps(calls)], capture_output=True, text=True, check=True
+    )
+    assert calls == ["cuModuleLoadData", "cuModuleGetFunction", "cuLaunchKernel"]
+    assert json.loads(done.stdout) == []
+
+
 @pytest.mark.parametrize("place", _lean() or [None])
 def test_10_and_11_have_every_name_that_running_uses(place: str | None) -> None:
     if place is None:

@@ -13,6 +13,7 @@ import cv2
 
 from scopeline.arrivals import Arrivals
 from scopeline.backends import open_backend
+from scopeline.backends.gpu_resizer import resizers
 from scopeline.backends.tensorrt_standby import on_gpu, stand_by, warmers
 from scopeline.bundle import Input, load_bundle
 from scopeline.conclude import Concluder, Identity
@@ -126,7 +127,12 @@ def assemble_parts(
         heads = [head for model in models for head in model.bundle.heads]
         tracers = _tracers(models)
         parts = Parts(
-            Preparer(inputs, tracker, SignalLook() if live else None),
+            Preparer(
+                inputs,
+                tracker,
+                SignalLook() if live else None,
+                make_resize=resizers(pipeline.gpu, notices or Notices(), live=live),
+            ),
             Judge(models, pipeline.heads, usable_at=pipeline.quality.usable_at),
             Concluder(
                 _identity(pipeline, source, models, session or new_session(), replay),

@@ -71,7 +71,8 @@ class Publishing(_Section, frozen=True, kw_only=True):
 
 
 class GpuRule(_Section, frozen=True, kw_only=True):
-    """For bundles with `backend = "tensorrt"`. Decides how soon answers come, never which."""
+    """For bundles with `backend = "tensorrt"`. Decides how soon answers come, never which; but for `preprocess` and
+    `decode`, which may turn a pixel and are part of the pipeline's hash."""
 
     device: int = 0
     """Number of the GPU among those that the driver shows this process."""
@@ -79,6 +80,12 @@ class GpuRule(_Section, frozen=True, kw_only=True):
     """Give the GPU a little work between frames, so that its clocks stay up at the price of some watts."""
     cache: str = ""
     """Folder of built plans; in the user's cache folder when empty."""
+    preprocess: bool = False
+    """Cut, shrink and colour on the GPU, within one grey level of the CPU on average. Off until a measurement on the
+    machine shows that it is faster (`bench/gpu_proof.sh`, stage `preprocess`)."""
+    decode: bool = False
+    """Decode the recordings of a batch on the GPU's own decoder (NVDEC); on the CPU where it cannot. Sound recordings
+    give the same pictures, damaged ones may not. Off until measured (stage `decode`)."""
 
 
 class Pipeline(_Section, frozen=True, kw_only=True):
@@ -107,8 +114,9 @@ class Pipeline(_Section, frozen=True, kw_only=True):
     @property
     def hash(self) -> str:
         """`sha256:<12 digits>` of everything that decides results; folders and addresses do not count."""
+        gpu = GpuRule(preprocess=self.gpu.preprocess, decode=self.gpu.decode)
         deciding = msgspec.structs.replace(
-            self, folder=".", publish=Publishing(), gpu=GpuRule(), results=ResultsWanted()
+            self, folder=".", publish=Publishing(), gpu=gpu, results=ResultsWanted()
         )
         # Heads that the file does not name are smoothed by these; a changed default is another set-up.
         whole = msgspec.json.encode([deciding, LOCATION_SMOOTHING, GRADE_SMOOTHING], order="deterministic")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from scopeline.field_of_view import ROUND, FieldOfView
 from scopeline.overlay import Box, Mask
-from scopeline.picture import Picture, Pixels, Resizer
+from scopeline.picture import MakeResize, Picture, Pixels, Resize, Resizer
 
 _LINES = 270
 """Height at which the inscribed rectangle is sought: an eighth of 2160 lines, a quarter of 1080."""
@@ -83,10 +83,12 @@ class View:
         kind: How the field is brought to the size.
         width: Width of the network's input in pixels.
         height: Height of the network's input in pixels.
+        make_resize: What cuts and scales; the CPU's resizer unless something else does the same.
     """
 
-    def __init__(self, kind: CropKind, width: int, height: int) -> None:
+    def __init__(self, kind: CropKind, width: int, height: int, *, make_resize: MakeResize = Resizer) -> None:
         self.kind, self.width, self.height = CropKind(kind), width, height
+        self._make_resize = make_resize
         self._field: FieldOfView | None = None
         self._render: Render | None = None
 
@@ -126,7 +128,7 @@ class View:
     def _plan(self, field: FieldOfView) -> Render:
         placement = self.placement(field)
         _, _, width, height = placement.target
-        resizer = Resizer(width, height, placement.source)
+        resizer = self._make_resize(width, height, placement.source)
         if self.kind is CropKind.INSCRIBED:
             return lambda picture, out: _ignore(resizer(picture, out))
         if self.kind is CropKind.DISC2SQUARE:
@@ -228,7 +230,7 @@ def _ignore(_: Pixels) -> None:
     """Results come back in `out`."""
 
 
-def _bent(resizer: Resizer, width: int, height: int) -> Render:
+def _bent(resizer: Resize, width: int, height: int) -> Render:
     """Elliptical grid mapping: a square's (u, v) is the disc's (u sqrt(1 - v^2/2), v sqrt(1 - u^2/2))."""
     u = ((np.arange(width) + 0.5) * 2 / width - 1)[None, :]
     v = ((np.arange(height) + 0.5) * 2 / height - 1)[:, None]
@@ -245,7 +247,7 @@ def _bent(resizer: Resizer, width: int, height: int) -> Render:
     return render
 
 
-def _letterboxed(resizer: Resizer, target: Box) -> Render:
+def _letterboxed(resizer: Resize, target: Box) -> Render:
     x, y, width, height = target
 
     def render(picture: Picture, out: Pixels) -> None:
@@ -255,7 +257,7 @@ def _letterboxed(resizer: Resizer, target: Box) -> Render:
     return render
 
 
-def _masked(resizer: Resizer, placement: Placement, field: FieldOfView) -> Render:
+def _masked(resizer: Resize, placement: Placement, field: FieldOfView) -> Render:
     (left, top, w, h), (x, y, width, height) = placement.source, placement.target
     whole_w, whole_h = round(field.signal_width * width / w), round(field.signal_height * height / h)
     mask = field.mask(whole_w, whole_h, without_overlays=True).astype(np.uint8)

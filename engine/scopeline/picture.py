@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 import av
 import cv2
@@ -136,6 +137,18 @@ class Resizer:
         nodes.append(graph.add("buffersink"))
         graph.link_nodes(*nodes).configure()
         return graph
+
+
+class Resize(Protocol):
+    """Cuts a rectangle out of pictures and scales it to RGB: `Resizer`, or what does the same elsewhere."""
+
+    def __call__(self, picture: Picture, out: Pixels | None = None) -> Pixels: ...
+
+
+class MakeResize(Protocol):
+    """Makes a `Resize` to a width and height in pixels from a rectangle (x, y, width, height) of the signal."""
+
+    def __call__(self, width: int, height: int, crop: tuple[int, int, int, int] | None = None) -> Resize: ...
 
 
 class Straightener:

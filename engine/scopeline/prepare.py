@@ -15,7 +15,7 @@ from scopeline.field_of_view import FieldOfView
 from scopeline.field_tracker import FieldEvent, FieldTracker, TrackerState
 from scopeline.frame import Frame
 from scopeline.notices import Signal
-from scopeline.picture import Pixels
+from scopeline.picture import MakeResize, Pixels, Resizer
 from scopeline.prediction import Reason
 from scopeline.quality import GateState, HardGate
 from scopeline.signal_look import SignalLook
@@ -70,15 +70,23 @@ class Preparer:
         inputs: The different network inputs of the pipeline; quality's hard reasons are judged on the first.
         tracker: Finds the field of view.
         look: Live, looks at the whole signal for what is no scope's picture.
+        make_resize: What cuts and scales the views.
     """
 
     def __init__(
-        self, inputs: Sequence[Input], tracker: FieldTracker, look: SignalLook | None = None
+        self,
+        inputs: Sequence[Input],
+        tracker: FieldTracker,
+        look: SignalLook | None = None,
+        *,
+        make_resize: MakeResize = Resizer,
     ) -> None:
         self.inputs = tuple(inputs)
         self._tracker, self._look = tracker, look
         self._gate = HardGate()
-        self._views = [View(wanted.crop, wanted.width, wanted.height) for wanted in inputs]
+        self._views = [
+            View(wanted.crop, wanted.width, wanted.height, make_resize=make_resize) for wanted in inputs
+        ]
         self._pools = [PixelPool((wanted.height, wanted.width, 3)) for wanted in inputs]
 
     def state(self) -> PreparerState:
