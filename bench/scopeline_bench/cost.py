@@ -133,7 +133,10 @@ def _contenders(job: Job) -> Mapping[str, Work]:
 
 
 def _filed(costs: Costs, machine: Machine) -> Filed:
-    says = f"{costs.against_plain} of the plain loop, {costs.against_floor} of the floor."
+    says = (
+        f"{costs.against_plain} of the plain loop, wanted at most {AGAINST_PLAIN:g}; "
+        f"{costs.against_floor} of the floor, wanted at most {AGAINST_FLOOR:g}."
+    )
     return Filed(
         name="cost",
         title="Scopeline: processor time of a recording",

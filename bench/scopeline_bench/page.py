@@ -19,7 +19,8 @@ figure { margin: .6rem 0 1.2rem; overflow-x: auto } figcaption { color: #444; fo
   position: sticky; left: 0 }
 figure svg { display: block; min-width: 600px; max-width: 100%; height: auto }
 th, td { padding: .25rem .6rem; border: 1px solid #ddd; text-align: right; white-space: nowrap }
-th:first-child, td:first-child { text-align: left } th { background: #f4f4f4 }
+th:first-child, td:first-child { text-align: left }
+td:first-child { white-space: normal; min-width: 8rem } th { background: #f4f4f4 }
 .words td, .words th { white-space: normal; text-align: left; vertical-align: top; overflow-wrap: anywhere }
 .words td:first-child { overflow-wrap: normal } li { overflow-wrap: anywhere }
 .plain { background: #fff6e0; border: 1px solid #e0b040; padding: .6rem .9rem }

@@ -9,8 +9,10 @@ from typing import Final
 
 from scopeline_bench.chart import COLOURS, WIDTH, Axis, Mark, svg, text
 
-_LEFT, _RIGHT, _TOP, _ROW = 200, 24, 44, 26
+_LEFT, _RIGHT, _TOP = 200, 24, 44
 _Place = Callable[[float], float]
+_APART: Final = 6
+"""Between the dots of a row, downwards, so that their ranges can be told apart."""
 _PER_CHARACTER: Final = 6.6
 """Width of a character at the right end, in px."""
 
@@ -58,7 +60,8 @@ def range_chart(
         bars: Whether a bar reaches from the low end to a row's first dot.
     """
     right = WIDTH - _RIGHT - _PER_CHARACTER * max((len(row.words) for row in rows), default=0)
-    bottom = _TOP + _ROW * len(rows) + 4
+    height = max(26, 8 + _APART * max((len(row.dots) for row in rows), default=0) + 6)
+    bottom = _TOP + height * len(rows) + 4
 
     def place(value: float) -> float:
         return _LEFT + max(0.0, min(1.0, x.place(value))) * (right - _LEFT)
@@ -69,8 +72,9 @@ def range_chart(
         inside.append(text(place(tick), bottom + 16, f"{tick:g}", "middle"))
     inside.append(text((_LEFT + right) / 2, bottom + 34, x.title, "middle"))
     for number, row in enumerate(rows):
-        inside += _drawn(row, _TOP + _ROW * number + _ROW / 2, place, bars=bars)
-        inside.append(text(right + 10, _TOP + _ROW * number + _ROW / 2 + 4, row.words, "start"))
+        middle = _TOP + height * (number + 0.5)
+        inside += _drawn(row, middle, place, bars=bars)
+        inside.append(text(right + 10, middle + 4, row.words, "start"))
     for mark in marks:
         inside.append(
             _upright(place(mark.value), bottom, "stroke='#b00020' stroke-width='1.5' stroke-dasharray='3 3'")
@@ -87,26 +91,29 @@ def _upright(across: float, bottom: float, style: str) -> str:
     return f"<line x1='{across:.1f}' x2='{across:.1f}' y1='{_TOP}' y2='{bottom}' {style}/>"
 
 
-def _drawn(row: Row, up: float, place: _Place, *, bars: bool) -> list[str]:
+def _drawn(row: Row, middle: float, place: _Place, *, bars: bool) -> list[str]:
     found = []
     if row.band is not None:
         low, high = (place(each) for each in row.band)
         found.append(
-            f"<rect x='{low:.1f}' y='{up - 9:.1f}' width='{max(1.0, high - low):.1f}' height='18' fill='#d9d9d9'/>"
+            f"<rect x='{low:.1f}' y='{middle - 9:.1f}' width='{max(1.0, high - low):.1f}' height='18' fill='#d9d9d9'/>"
         )
     if bars and row.dots:
         size = f"width='{place(row.dots[0].value) - _LEFT:.1f}' height='16'"
-        found.append(f"<rect x='{_LEFT}' y='{up - 8:.1f}' {size} fill='{COLOURS[0]}' fill-opacity='.25'/>")
+        found.append(
+            f"<rect x='{_LEFT}' y='{middle - 8:.1f}' {size} fill='{COLOURS[0]}' fill-opacity='.25'/>"
+        )
     for number, dot in enumerate(row.dots):
         colour = COLOURS[number % len(COLOURS)]
         low, high = place(dot.low), place(dot.high)
+        up = middle + _APART * (number - (len(row.dots) - 1) / 2)
         found.append(
             f"<line x1='{low:.1f}' x2='{high:.1f}' y1='{up:.1f}' y2='{up:.1f}' stroke='{colour}' stroke-width='2'/>"
         )
         found.append(f"<circle cx='{place(dot.value):.1f}' cy='{up:.1f}' r='5' fill='{colour}'/>")
     weight = "font-weight='700'" if row.is_bold else ""
     found.append(
-        f"<text x='{_LEFT - 10}' y='{up + 4:.1f}' text-anchor='end' fill='#222' "
+        f"<text x='{_LEFT - 10}' y='{middle + 4:.1f}' text-anchor='end' fill='#222' "
         f"font-family='system-ui, sans-serif' font-size='12' {weight}>{escape(row.name)}</text>"
     )
     return found
