@@ -83,7 +83,7 @@ class _Sheet(FPDF):
 
     def head(self, text: str) -> None:
         self.say(text, 20, _INK, bold=True)
-        self.say(STATEMENT, 9, _WARN, bold=True)
+        self.say(STATEMENT, 8.5, _WARN, bold=True)
         self.ln(2)
 
     def heading(self, text: str) -> None:
@@ -159,6 +159,7 @@ class _Sheet(FPDF):
             headings_style=plain,
             borders_layout="HORIZONTAL_LINES",
             text_align="LEFT",
+            padding=(0.6, 1, 0.6, 1),
         ) as table:
             table.row(_HEADS)
             for line in found:
