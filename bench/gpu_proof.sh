@@ -37,7 +37,7 @@ torch_python=${TORCH_PYTHON:-python3}
 
 mkdir -p "$state/found" "$state/done" "$out"
 export SCOPELINE_CACHE=$state SCOPELINE_PROOF_COMMIT=${SCOPELINE_PROOF_COMMIT:-$(git -C "$here" rev-parse --short=12 HEAD 2>/dev/null || echo unknown)}
-export PYTHONPATH=$here/bench/gpu_proof/python310:$here/engine:$here/bench:$here/tests${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
+export PYTHONPATH=$here/bench/gpu_proof/python310:$here/engine:$here/bench:$here/training:$here/tests${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 log=$state/log.txt
 end=$(( $(date +%s) + minutes * 60 - 20 ))   # the last seconds are for writing down
 

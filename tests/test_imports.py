@@ -95,6 +95,7 @@ def test_sources_backends_and_sinks_do_not_know_each_other() -> None:
                 "doctor.py",
                 "contact_sheet.py",
                 "key_frames.py",
+                "nvdec.py",
             },
         ),
         (

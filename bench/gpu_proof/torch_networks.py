@@ -16,9 +16,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import nn
+
+if torch.version.cuda is None:  # in a rehearsal: beside a CPU-only torch the torchvision that timm wants cannot be imported
+    from scopeline_training.shim import make_torchvision_importable
+
+    make_torchvision_importable()
+import timm
 
 NETWORKS = {"efficientnet_b0": 224, "resnet50": 224, "unet": 256}
 """Name -> side of the square input in pixels."""

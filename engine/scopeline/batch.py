@@ -29,6 +29,7 @@ from scopeline.engine import Engine, RunReport
 from scopeline.errors import ScopelineError, SinkError, SourceError
 from scopeline.frame import Frame
 from scopeline.marks import marks_path, read_marks
+from scopeline.notices import Notices, Trouble
 from scopeline.outputs.findings import Findings
 from scopeline.outputs.kinds import missing_outputs, write_outputs
 from scopeline.pictures import cutouts_of, wanted_frames, write_pictures
@@ -37,6 +38,7 @@ from scopeline.results_folder import SUMMARY, read_tally
 from scopeline.sinks.folder import FolderSink, write_tables
 from scopeline.sources.key_frames import key_frames
 from scopeline.sources.media import MediaSource, probe
+from scopeline.sources.nvdec import Nvdec
 from scopeline.summary import Inputs, Recording, Summary, summarize
 from scopeline.tally import Tally
 from scopeline.wire import LedgerReport, Message
@@ -147,7 +149,10 @@ class Batch:
     def _run_engine(self, job: Job, make_sink: Callable[[], FolderSink]) -> RunReport:
         marks = read_marks(marks_path(job.video)) if marks_path(job.video).is_file() else None
         # One decoding thread: cores are filled by several recordings, and a damaged one decodes alike everywhere.
-        source = _Told(MediaSource(job.video, threads=1), self._on_decoded)
+        notices = Notices()
+        source = _Told(
+            MediaSource(job.video, threads=1, nvdec=_nvdec(self._pipeline, notices)), self._on_decoded
+        )
         self._on_start(job, source.duration_s)
         try:
             self._engine = assemble(
@@ -158,6 +163,7 @@ class Batch:
                 bulk=True,
                 marks=marks,
                 on_message=self._on_message,
+                notices=notices,
             )
             if self.stopped:  # asked while the models were loaded
                 self._engine.stop()
@@ -165,6 +171,14 @@ class Batch:
         finally:
             self._engine = None
             source.close()
+
+
+def _nvdec(pipeline: Pipeline, notices: Notices) -> Nvdec | None:
+    """The GPU's decoder where the pipeline asks for it. Recordings that are cut into pieces for several workers are
+    decoded on the CPU all the same: their pieces begin in the middle of a stream."""
+    if not pipeline.gpu.decode:
+        return None
+    return Nvdec(pipeline.gpu.device, lambda text: notices.post(Trouble.GPU_FAILED, text))
 
 
 class _Told:

@@ -10,6 +10,7 @@ from pathlib import Path
 from scopeline.errors import SourceError
 from scopeline.frame import Frame
 from scopeline.picture import INTERLACED_ORDERS, Straightener
+from scopeline.sources.nvdec import Nvdec
 from scopeline.sources.pace import Pace
 from scopeline.sources.stills import StillReader, is_pattern
 from scopeline.sources.stream_reader import StreamReader, short_name
@@ -34,6 +35,7 @@ class MediaSource:
         ended,
             so a `frames` that waits for a silent server returns that much after `close`, and not within 1 s.
         pace: The clock, and the wait of a replay.
+        nvdec: A GPU's decoder, to be used where it can.
 
     Raises:
         SourceError: there is no such file, it cannot be read, or it holds no video that can be decoded.
@@ -48,6 +50,7 @@ class MediaSource:
         still_fps: float = 25.0,
         stall_s: float = 5.0,
         pace: Pace | None = None,
+        nvdec: Nvdec | None = None,
     ) -> None:
         place = str(path_or_url)
         self.name = short_name(place)
@@ -58,7 +61,8 @@ class MediaSource:
             self._reader = StillReader(place, still_fps, self._damaged)
         else:
             count = (1 if live else 0) if threads is None else threads
-            self._reader = StreamReader(place, "SLICE" if live else "AUTO", count, stall_s, self._damaged)
+            kind = "SLICE" if live else "AUTO"
+            self._reader = StreamReader(place, kind, count, stall_s, self._damaged, nvdec=nvdec)
         self.duration_s: float | None = self._reader.duration_s
 
     @property

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import av
 from av.codec.context import Flags
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition
@@ -29,6 +30,7 @@ from av.video.stream import VideoStream
 from scopeline.errors import SourceError
 from scopeline.picture import Picture, Stamped
 from scopeline.sources.declared_end import is_cut_off
+from scopeline.sources.nvdec import Nvdec
 
 _FALLBACK_FPS = Fraction(25)
 _OPEN_S = 10.0
@@ -52,6 +54,7 @@ class StreamReader:
         stall_s: Seconds of silence after which an address is given up.
         damaged: Where damage is counted.
         start_pts: Begin with the key frame of this stamp, in units of the stream's time base.
+        nvdec: Decode on a GPU's own decoder where it takes the stream; the pictures are brought to the CPU.
 
     Raises:
         SourceError: it cannot be opened or holds no video that can be decoded.
@@ -66,6 +69,7 @@ class StreamReader:
         damaged: Counter[str],
         *,
         start_pts: int | None = None,
+        nvdec: Nvdec | None = None,
     ) -> None:
         self._place, self._threads, self._stall_s, self._damaged = place, threads, stall_s, damaged
         self._inside = 0
@@ -74,7 +78,8 @@ class StreamReader:
         self._name = short_name(place)
         self._lock = threading.Lock()
         self.is_closed = False
-        self._container = _open_container(place, stall_s)
+        self._nvdec = nvdec
+        self._container = _open_accelerated(place, stall_s, nvdec) or _open_container(place, stall_s)
         try:
             self._stream = _choose_stream(self._container, self._name)
             self._open_decoder(thread_type, threads)
@@ -96,7 +101,9 @@ class StreamReader:
     def pictures(self) -> Iterator[Stamped]:
         """Pictures that came out whole, in the order of display."""
         last_s: float | None = None
-        for picture in self._all_pictures():
+        for number, picture in enumerate(self._all_pictures()):
+            if number == 0 and self._nvdec is not None:
+                self._nvdec.look(self._name, self._stream.codec_context, picture)
             if picture.is_corrupt:
                 self._damaged["corrupt picture"] += 1
             else:
@@ -238,7 +245,7 @@ class StreamReader:
         yield flush
 
 
-def _open_container(place: str, stall_s: float) -> InputContainer:
+def _open_container(place: str, stall_s: float, hwaccel: HWAccel | None = None) -> InputContainer:
     name, is_url = short_name(place), "://" in place
     path = Path(place)
     if not is_url and path.exists() and not path.is_file():
@@ -251,9 +258,9 @@ def _open_container(place: str, stall_s: float) -> InputContainer:
     try:
         # Tags may be in any encoding: a Latin-1 patient name must not keep a recording from being opened.
         if is_url:
-            return av.open(place, timeout=(_OPEN_S, stall_s), metadata_errors="replace")
+            return av.open(place, timeout=(_OPEN_S, stall_s), metadata_errors="replace", hwaccel=hwaccel)
         # With the protocol named, what stands before a colon in a file name is not taken for one.
-        return av.open(f"file:{place}", metadata_errors="replace")
+        return av.open(f"file:{place}", metadata_errors="replace", hwaccel=hwaccel)
     except FileNotFoundError as error:
         raise SourceError(f"{place}: wanted a video file, there is none; check the path") from error
     except PermissionError as error:
@@ -266,6 +273,19 @@ def _open_container(place: str, stall_s: float) -> InputContainer:
         ) from error
     except (av.FFmpegError, OSError) as error:
         raise SourceError(f"{name}: wanted a video, could not open it ({_why(error)})") from error
+
+
+def _open_accelerated(place: str, stall_s: float, nvdec: Nvdec | None) -> InputContainer | None:
+    """The container with its decoders on the GPU; None where there is none, which is told. What is wrong with the file
+    itself is for the plain way to say."""
+    if nvdec is None:
+        return None
+    try:
+        return _open_container(place, stall_s, nvdec.accelerator())
+    except (SourceError, RuntimeError, NotImplementedError) as error:
+        why = _why(error.__cause__ or error)
+        nvdec.give_up(f"{short_name(place)}: no decoder on the GPU ({why}), see scopeline doctor")
+        return None
 
 
 def _choose_stream(container: InputContainer, name: str) -> VideoStream:
@@ -321,5 +341,5 @@ def short_name(place: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
 
 
-def _why(error: Exception) -> str:
+def _why(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error)
