@@ -35,8 +35,8 @@ def cost(
     """Processor time per 1000 frames of a 1080p H.264 recording, against the plain loop and against the floor.
 
     The plain loop is what one writes first: PyAV to RGB, crop, resize, normalise, infer. The floor is bare decoding,
-    cropping and inference, each measured alone. Same clip, crop, network, runtime, and one thread each. Exit code 1
-    when a target is missed: 0.80 of the plain loop, 1.10 of the floor.
+    cropping and inference, each measured alone. Same clip, crop, network, runtime, core, and one thread each. Exit
+    code 1 when a target is missed: 0.80 of the plain loop, 1.10 of the floor.
     """
     _need_extras()
     from scopeline_bench import cost as bench

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -23,3 +24,18 @@ def beside(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> Itera
     """`work` running in a fresh interpreter while the block does something else. Leaving waits for its end."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         yield pool.submit(work, *args, **kwargs)
+
+
+@contextmanager
+def on_one_core() -> Iterator[None]:
+    """Processes begun in the block stay on one core, the last one that this process may use.
+
+    Processor seconds are only comparable where the work is done alike: a thread that moves between cores, or two that
+    share one physical core, need more of them for the same work, by 5 to 10 % on the machines measured.
+    """
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
