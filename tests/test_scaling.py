@@ -172,6 +172,21 @@ def test_few_groups_are_told_from_few_pictures() -> None:
     assert calibrate_head(MES, logits, truth, np.arange(400) % 8).outcome == "too few groups"
 
 
+def test_a_head_of_which_one_label_is_known_only_is_said_to_be_so() -> None:
+    logits, _ = _planted(400, 2.0, np.zeros(4))
+    found = calibrate_head(MES, logits, np.ones(400, np.int64), np.arange(400))
+    assert found.outcome == "one label only"
+
+
+def test_where_so_few_pictures_could_not_show_the_bar_the_outcome_says_so() -> None:
+    logits, truth = _planted(64, 3.0, np.zeros(4), seed=2)
+    found = calibrate_head(MES, logits, truth, np.arange(64))
+    assert found.measured_after is not None
+    assert found.measured_after.error.value > 0.05
+    assert found.measured_after.floor > 0.05
+    assert found.outcome == "kept: too few to tell"
+
+
 def test_grades_are_in_order_and_each_step_has_its_own_error() -> None:
     logits, truth = _planted(800, 2.0, np.zeros(4), seed=6)
     found = calibrate_head(MES, logits, truth, np.arange(800), quality=np.linspace(0, 1, 800))

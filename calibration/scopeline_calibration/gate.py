@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,9 +17,10 @@ from scopeline.backends import open_backend
 from scopeline.backends.onnx_runtime import OnnxRuntimeBackend
 from scopeline.bundle import Bundle
 from scopeline.culprits import find_culprits
-from scopeline.parity import ParityVerdict, Stretch, check_parity, hostile_frames
+from scopeline.parity import ParityVerdict, Stretch, bars_of, check_parity, hostile_frames
 from scopeline.ports import Backend
 from scopeline.proof import Proof, heads_hash, processor_name, runtime_version
+from scopeline_calibration.labelled_parity import KnownTruth, changes
 from scopeline_calibration.onnx_layers import (
     first_without_number,
     have_the_same_layers,
@@ -66,6 +68,8 @@ class Gate:
     stretches: tuple[Stretch, ...]
     shown: str
     hostile: int
+    known: KnownTruth | None = None
+    """Pictures whose truth is known, for the change of scores."""
 
     def check(self, build: Build, *, batches: Sequence[int]) -> Proof:
         """The verdict on a build, with everything that it holds for."""
@@ -78,13 +82,23 @@ class Gate:
                 batches=batches,
                 stretches=self.stretches,
             )
+            if self.known is not None:
+                scored = changes(
+                    self.bundle,
+                    self.reference,
+                    candidate,
+                    self.known,
+                    batches=batches,
+                    bars=bars_of(candidate.precision),
+                )
+                verdict = msgspec.structs.replace(verdict, rows=(*verdict.rows, *scored))
         return Proof(
             verdict=verdict,
             heads=heads_hash(self.bundle),
             candidate_sha256=hashlib.sha256(build.network.read_bytes()).hexdigest(),
             processor=processor_name(),
             runtime=runtime_version(build.backend),
-            shown=self.shown,
+            shown=self.shown if self.known is None else f"{self.shown}; scored on {self.known.told}",
             kept_in_fp32=build.kept_in_fp32,
         )
 
@@ -99,8 +113,8 @@ class Gate:
         return verdict.passed
 
 
-def make_gate(bundle: Bundle, real: RealFrames, *, seed: int = 0) -> Gate:
-    """The gate of a bundle: real frames, then hostile ones."""
+def make_gate(bundle: Bundle, real: RealFrames, *, known: KnownTruth | None = None, seed: int = 0) -> Gate:
+    """The gate of a bundle: real frames, then hostile ones, and pictures with a known truth where there are any."""
     hostile = hostile_frames((bundle.input.width, bundle.input.height), seed)
     return Gate(
         bundle=bundle,
@@ -109,6 +123,7 @@ def make_gate(bundle: Bundle, real: RealFrames, *, seed: int = 0) -> Gate:
         stretches=real.stretches,
         shown=f"{real.told} and {len(hostile)} hostile ones",
         hostile=len(hostile),
+        known=known,
     )
 
 

@@ -37,10 +37,12 @@ STRATA = ((0.0, 0.5), (0.5, 0.9), (0.9, 1.0))
 Outcome = Literal[
     "calibrated",
     "kept: missed the bar",
+    "kept: too few to tell",
     "kept: no better",
     "uninformative",
     "too few pictures",
     "too few groups",
+    "one label only",
 ]
 
 
@@ -53,7 +55,7 @@ class Measured:
     brier: Figure
     log_loss: float
     floor: float
-    """The error that chance alone would show for so many pictures."""
+    """The error that chance alone would show for so many pictures. Above the bar, the bar cannot be shown."""
     bins: tuple[Bin, ...]
 
 
@@ -129,9 +131,7 @@ def calibrate_head(
     counts = dict(zip(head.labels, np.bincount(truth, minlength=len(head.labels)).tolist(), strict=True))
     group_count = len(np.unique(groups))
     if len(truth) < FEWEST or group_count < FEWEST_GROUPS or len(np.unique(truth)) < 2:
-        lacking: Outcome = (
-            "too few pictures" if len(truth) < FEWEST or group_count >= FEWEST_GROUPS else "too few groups"
-        )
+        lacking = _lacking(len(truth), group_count)
         return HeadCalibration(head.name, lacking, len(truth), group_count, counts, before, before)
     said, prior = np.zeros_like(wide), np.zeros_like(wide)
     for fit, test in grouped_folds(truth, groups, FOLDS, seed):
@@ -161,12 +161,20 @@ def calibrate_head(
     )
 
 
+def _lacking(pictures: int, groups: int) -> Outcome:
+    if pictures < FEWEST:
+        return "too few pictures"
+    return "too few groups" if groups < FEWEST_GROUPS else "one label only"
+
+
 def _outcome(old: Measured, new: Measured, *, is_informative: bool) -> Outcome:
     if not is_informative:
         return "uninformative"
     if new.error.value > old.error.value or new.log_loss > old.log_loss:
         return "kept: no better"
-    return "calibrated" if new.error.value <= BAR else "kept: missed the bar"
+    if new.error.value <= BAR:
+        return "calibrated"
+    return "kept: missed the bar" if new.floor <= BAR else "kept: too few to tell"
 
 
 def _measured(

@@ -17,6 +17,7 @@ from scopeline.bundle import Bundle
 from scopeline.culprits import find_culprits
 from scopeline.replace_file import replace_file
 from scopeline_calibration.gate import Build, Gate, make_gate
+from scopeline_calibration.labelled_parity import KnownTruth
 from scopeline_calibration.quantise import Quantiser
 from scopeline_calibration.real_frames import RealFrames
 
@@ -41,7 +42,9 @@ class Speed:
     runs: int
 
 
-def part(bundle: Bundle, real: RealFrames, fitted_on: int) -> tuple[Gate, Quantiser]:
+def part(
+    bundle: Bundle, real: RealFrames, fitted_on: int, known: KnownTruth | None = None
+) -> tuple[Gate, Quantiser]:
     """A gate on most of the frames, and a quantiser that has seen the others, spread evenly over all.
 
     Stretches that lost a frame to the quantiser are still sequences in time: the smoother goes by time stamps.
@@ -50,7 +53,7 @@ def part(bundle: Bundle, real: RealFrames, fitted_on: int) -> tuple[Gate, Quanti
     is_left = np.ones(len(real.pixels), np.bool_)
     is_left[taken] = False
     left = RealFrames(real.pixels[is_left], real.stretches_of(is_left), real.clips, real.stills)
-    return make_gate(bundle, left), Quantiser(bundle, real.pixels[taken])
+    return make_gate(bundle, left, known=known), Quantiser(bundle, real.pixels[taken])
 
 
 def search(gate: Gate, quantiser: Quantiser, before_trial: Callable[[], object]) -> Found:

@@ -81,20 +81,25 @@ def from_folders(
     )
 
 
-def from_sheet(sheet: Path, heads: Sequence[Head], bundle: Bundle, *, report: Report) -> Labelled:
-    """A CSV with the columns path (relative to the sheet), group and aspect (both may be missing), and one per head.
+def from_sheet(
+    sheet: Path, heads: Sequence[Head], bundle: Bundle, *, below: Path | None = None, report: Report
+) -> Labelled:
+    """A CSV with the columns path, group and aspect (both may be missing), and one per head.
+
+    Args:
+        below: Folder that the paths are relative to; the sheet's own when None.
 
     Raises:
         ConfigError: a column is missing or nobody knows it, a file is not there, or a label is none of the head's.
         SourceError: an image cannot be decoded.
     """
-    rows = _rows(sheet, heads)
+    rows = sheet_rows(sheet, heads)
     truths = {
         head.name: np.array([_label(sheet, line, row, head) for line, row in rows], np.int64)
         for head in heads
         if head.name in rows[0][1]
     }
-    paths = [sheet.parent / row["path"] for _, row in rows]
+    paths = [(below or sheet.parent) / row["path"] for _, row in rows]
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise ConfigError(f"{sheet}: {len(missing)} files are not there, the first is {missing[0]}")
@@ -211,7 +216,12 @@ def _read(
     return Labelled(np.stack(pixels), truths, near, tuple(paths), f"{len(paths)} pictures of {told}")
 
 
-def _rows(sheet: Path, heads: Sequence[Head]) -> list[tuple[int, dict[str, str]]]:
+def sheet_rows(sheet: Path, heads: Sequence[Head]) -> list[tuple[int, dict[str, str]]]:
+    """Lines of a sheet with their numbers.
+
+    Raises:
+        ConfigError: it cannot be read, or has other columns than path, group, aspect and heads.
+    """
     try:
         with sheet.open(newline="", encoding="utf-8-sig") as file:
             rows = list(enumerate(csv.DictReader(file), 2))

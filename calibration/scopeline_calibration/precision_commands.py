@@ -16,10 +16,14 @@ from scopeline.shipped import shipped_pipelines
 
 if TYPE_CHECKING:
     from scopeline.proof import Proof
-    from scopeline_calibration.gate import Build, Gate
+    from scopeline_calibration.gate import Build
+    from scopeline_calibration.labelled_parity import KnownTruth
     from scopeline_calibration.real_frames import RealFrames
 
 DATA_VARIABLE = "SCOPELINE_DATA"
+NO_TRUTH = (
+    "change of kappa, AUROC, calibration error, Dice: not measured, no --sheet of pictures of known truth"
+)
 _BundleArgument = Annotated[Path, typer.Argument(help="A bundle's folder, or the name of one that ships.")]
 _DataOption = Annotated[
     Path | None,
@@ -30,6 +34,17 @@ _DataOption = Annotated[
 ]
 _ClipsOption = Annotated[
     list[Path] | None, typer.Option("--clip", help="This clip instead of those in the folder; repeatable.")
+]
+_SheetOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV of pictures whose truth is known, to compare scores on: path (relative to --data), one column "
+        "per head (the mask's path for a mask head). `scopeline held-out` writes one.",
+        show_default=False,
+    ),
+]
+_SimulatedOption = Annotated[
+    int, typer.Option(help="This many simulated procedures instead of --sheet.", min=0, show_default=False)
 ]
 _FramesOption = Annotated[int, typer.Option(help="Real frames to show, beside 200 hostile ones.", min=20)]
 _BatchesOption = Annotated[str, typer.Option(help="Every batch size that will be used, with commas between.")]
@@ -51,6 +66,8 @@ def calibrate_precision(
     ] = None,
     data: _DataOption = None,
     clips: _ClipsOption = None,
+    sheet: _SheetOption = None,
+    simulated: _SimulatedOption = 0,
     frames: _FramesOption = 1200,
     batches: _BatchesOption = "1,4",
     out: _OutOption = Path(),
@@ -72,13 +89,18 @@ def calibrate_precision(
         )
     build = gate.Build(backend, precision, network or _network_of(chosen, backend, precision))
     with progress_bars(console) as progress:
-        judge = _gate(chosen, data, clips or [], frames, progress)
+        known = _known(chosen, sheet, simulated, _data(data, clips or []), progress)
+        real = _real(chosen, data, clips or [], frames, progress)
+        judge = gate.make_gate(chosen, real, known=known)
+        progress.add_task("comparing", total=None)
         proof = judge.check(build, batches=_sizes(batches))
         blamed = None
         if not proof.verdict.passed:
             task = progress.add_task("searching for the layers", total=None)
             blamed = gate.blame(judge, build, proof.verdict, lambda: progress.advance(task))
     console.print(precision_report.verdict_table(proof))
+    if known is None:
+        console.print(NO_TRUTH, highlight=False)
     _conclude(console, chosen, build, proof, blamed, out, is_kept=network is None)
 
 
@@ -99,6 +121,8 @@ def calibrate_int8(
     bundle: _BundleArgument,
     data: _DataOption = None,
     clips: _ClipsOption = None,
+    sheet: _SheetOption = None,
+    simulated: _SimulatedOption = 0,
     frames: _FramesOption = 1200,
     fitted_on: Annotated[
         int,
@@ -121,13 +145,16 @@ def calibrate_int8(
     chosen = named_bundle(bundle)
     with progress_bars(console) as progress:
         real = _real(chosen, data, clips or [], frames + fitted_on, progress)
-        judge, quantiser = int8.part(chosen, real, fitted_on)
+        known = _known(chosen, sheet, simulated, _data(data, clips or []), progress)
+        judge, quantiser = int8.part(chosen, real, fitted_on, known)
         task = progress.add_task("INT8, trials", total=None)
         found = int8.search(judge, quantiser, lambda: progress.advance(task))
         build = gate.Build("onnxruntime", "int8", found.written, found.kept_in_fp32)
         proof = judge.check(build, batches=_sizes(batches))
         speed = int8.speed(judge, build)
     console.print(precision_report.verdict_table(proof))
+    if known is None:
+        console.print(NO_TRUTH, highlight=False)
     console.print(found.told)
     console.print(
         f"one frame: FP32 {speed.fp32_ms:.2f} ms, INT8 {speed.int8_ms:.2f} ms (median of {speed.runs})"
@@ -177,12 +204,32 @@ def _real(
     )  # fmt: skip
 
 
-def _gate(bundle: Bundle, data: Path | None, clips: list[Path], frames: int, progress: Progress) -> Gate:
-    from scopeline_calibration.gate import make_gate
+def _known(
+    bundle: Bundle, sheet: Path | None, simulated: int, data: Path, progress: Progress
+) -> KnownTruth | None:
+    """Pictures whose truth is known; stills get a spoilt copy each, so that a quality head is scored as well."""
+    from scopeline_calibration import labelled, labelled_parity
+    from scopeline_calibration.answers import classifying
 
-    gate = make_gate(bundle, _real(bundle, data, clips, frames, progress))
-    progress.add_task("comparing", total=None)
-    return gate
+    if sheet is None and not simulated:
+        return None
+    if sheet is not None and simulated:
+        raise ConfigError("wanted pictures of known truth from one place: --sheet or --simulated")
+    task = progress.add_task("reading pictures", total=None)
+
+    def report(done: int, wanted: int) -> None:
+        progress.update(task, completed=done, total=wanted)
+
+    heads = classifying(bundle)
+    if sheet is None:
+        return labelled_parity.known_labels(labelled.from_simulation(simulated, heads, bundle, report=report))
+    mask = next((head for head in bundle.heads if head.role == "mask"), None)
+    if mask is not None and not heads:
+        return labelled_parity.known_masks(sheet, mask, bundle, below=data, report=report)
+    found = labelled.from_sheet(sheet, heads, bundle, below=data, report=report)
+    if any(head.role == "quality" and head.name not in found.truths for head in heads):
+        found = labelled.with_spoilt_copies(found, heads)
+    return labelled_parity.known_labels(found)
 
 
 def _conclude(

@@ -20,8 +20,13 @@ _SAID: dict[Check, str] = {
     "same_sure_label": "the same where FP32 leads by 0.02",
     "mask_dice": "Dice of the masks",
     "same_tags": "clips with the same tags, smoothed",
+    "qwk_change": "change of quadratic kappa",
+    "auroc_change": "change of AUROC",
+    "ece_change": "change of calibration error",
+    "dice_change": "change of Dice with the truth",
 }
 _DIFFERENCES = ("max_difference", "p999_difference")
+_CHANGES = ("qwk_change", "auroc_change", "ece_change", "dice_change")
 _SHARES = ("same_label", "same_sure_label", "mask_dice", "same_tags")
 
 
@@ -70,13 +75,13 @@ def draw_verdict(verdict: ParityVerdict) -> Any:
         x=0.01, ha="left", fontsize=10, fontweight="bold", color=INK,
     )  # fmt: skip
     left, right = plot.subplots(1, 2)
-    differences = [row for row in verdict.rows if row.check in _DIFFERENCES]
+    differences = [row for row in verdict.rows if row.check in _DIFFERENCES + _CHANGES]
     _lollipops(
         left, differences, [max(row.figure, 1e-8) for row in differences], [row.bar for row in differences]
     )
     left.set_xscale("log")
     left.set_xlim(5e-9, 2.0)
-    calm(left, title="Difference of probabilities", across="absolute difference", up="")
+    calm(left, title="Difference of probabilities, change of scores", across="absolute difference", up="")
     shares = [row for row in verdict.rows if row.check in _SHARES]
     _lollipops(
         right, shares, [100 * (1 - row.figure) for row in shares], [100 * (1 - row.bar) for row in shares]
@@ -102,6 +107,6 @@ def _short(check: Check) -> str:
 def _figure(row: ParityRow, value: float) -> str:
     if row.check == "not_a_number":
         return f"{value:.0f}"
-    if row.check in _DIFFERENCES:
+    if row.check in _DIFFERENCES + _CHANGES:
         return f"{value:.1e}" if 0 < value < 1e-3 else f"{value:.4f}"
     return f"{100 * value:.2f} %"

@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 
 _BundleArgument = Annotated[Path, typer.Argument(help="A bundle's folder, or the name of one that ships.")]
 _DataOption = Annotated[
-    Path | None, typer.Option(help="Folder whose sub-folders are called like the labels of --head.")
+    Path | None,
+    typer.Option(
+        help="Folder whose sub-folders are called like the labels of --head; with --sheet, what its paths are "
+        "relative to."
+    ),
 ]
 _HeadOption = Annotated[str | None, typer.Option(help="The head that --data has labels of.")]
 _SheetOption = Annotated[
     Path | None,
     typer.Option(
-        help="CSV instead of --data: path (relative to it), one column per head, and group (patient) where known."
+        help="CSV of pictures: path (relative to it, or to --data), one column per head, and group (patient) where "
+        "known. `scopeline held-out` writes one of what a recipe kept apart."
     ),
 ]
 _SimulatedOption = Annotated[
@@ -206,7 +211,7 @@ def _labelled(
     from scopeline_calibration.answers import classifying
 
     heads = classifying(bundle)
-    if sum([data is not None, sheet is not None, simulated > 0]) != 1:
+    if sum([data is not None or sheet is not None, simulated > 0]) != 1:
         raise ConfigError(
             "wanted labelled pictures from one place: --data with --head, --sheet, or --simulated"
         )
@@ -222,7 +227,7 @@ def _labelled(
     if simulated:
         found = labelled.from_simulation(simulated, heads, bundle, report=report)
     elif sheet is not None:
-        found = labelled.from_sheet(sheet, heads, bundle, report=report)
+        found = labelled.from_sheet(sheet, heads, bundle, below=data, report=report)
     else:
         assert data is not None
         named = [each for each in heads if each.name == head or (head is None and len(heads) == 1)]

@@ -66,6 +66,11 @@ def told(each: HeadCalibration) -> str:
         f"{each.measured_before.log_loss:.3f} -> {each.measured_after.log_loss:.3f}, of the labels' shares alone "
         f"{each.prior_log_loss:.3f}"
     )
+    if each.outcome == "kept: too few to tell":
+        line += (
+            f"; on so few pictures perfect probabilities would show {each.measured_after.floor:.3f}, so the "
+            f"bar of {BAR} cannot be shown"
+        )
     if each.cumulative:
         parts = ", ".join(f">= {part.label} {part.error:.3f}" for part in each.cumulative)
         line += f"; ECE of P(grade) {parts}; {each.disordered} pictures out of order"

@@ -64,6 +64,27 @@ def train(
         train_folder(data, out or Path("runs") / data.resolve().name, options)
 
 
+def held_out(
+    recipe: Annotated[Path, typer.Argument(help="Recipe of a bundle, training/recipes/colon.toml.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="CSV to write.")] = Path("held_out.csv"),
+    fold: Annotated[
+        int, typer.Option(min=1, help="Of a recipe with folds, whose network was kept; the card names it.")
+    ] = 1,
+) -> None:
+    """List the pictures that a recipe kept apart from its network, to calibrate its probabilities on.
+
+    Splits again as in training, which takes the same data. The sheet's paths are relative to the data folder
+    (SCOPELINE_DATA): `scopeline calibrate probabilities BUNDLE --sheet CSV --data FOLDER --held-out`.
+    """
+    _need_torch()
+    from scopeline_training.held_out import held_out as kept_apart
+    from scopeline_training.held_out import write_sheet
+
+    rows = kept_apart(recipe, fold=fold)
+    write_sheet(rows, out)
+    typer.echo(f"{len(rows)} pictures: {out}")
+
+
 def sweep(
     recipe: Annotated[Path, typer.Argument(help="Recipe of the general path.")],
     settings: Annotated[
