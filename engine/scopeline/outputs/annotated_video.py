@@ -7,7 +7,7 @@ reason. The sound is copied as it is. It may hold voices and names: docs/results
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -25,7 +25,6 @@ from scopeline.contact_sheet import GRADE_COLOURS, clock, what_may_be_seen
 from scopeline.errors import SourceError
 from scopeline.field_of_view import FieldOfView
 from scopeline.outputs.findings import Findings
-from scopeline.outputs.showable import showable
 from scopeline.picture import Pixels, rgb_pixels
 from scopeline.replace_file import cannot_write
 from scopeline.sources.media import MediaSource
@@ -51,7 +50,7 @@ def write_annotated_video(findings: Findings) -> Path:
     """
     path = findings.folder / ANNOTATED
     unfinished = path.with_name("annotated.unfinished.mp4")
-    may_show = showable(findings.frames(), findings.tally.segments)
+    may_show = findings.facts().may_show
     try:
         with (
             av.open(f"file:{findings.video}", metadata_errors="replace") as original,
@@ -66,7 +65,9 @@ def write_annotated_video(findings: Findings) -> Path:
     return path
 
 
-def _copy(findings: Findings, may_show: list[bool], original: InputContainer, copy: OutputContainer) -> None:
+def _copy(
+    findings: Findings, may_show: Sequence[bool], original: InputContainer, copy: OutputContainer
+) -> None:
     source = MediaSource(findings.video)
     video: VideoStream | None = None
     sound = _Sound(original, copy)

@@ -90,8 +90,7 @@ def write_dicom(findings: Findings) -> Path:
     """
     folder = findings.folder / DICOM
     study = _Study(findings, datetime.now())
-    wanted = {segment.key_frame for segment in findings.tally.segments}
-    frames = {frame.frame: frame for frame in findings.frames() if frame.frame in wanted}
+    frames = findings.facts().key_frames
     try:
         folder.mkdir(exist_ok=True)
         images: dict[int, Dataset] = {}

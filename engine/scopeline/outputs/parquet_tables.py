@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -99,17 +99,7 @@ class _FrameColumns:
     """The columns that a run's heads ask for, and its frames in them."""
 
     def __init__(self, findings: Findings) -> None:
-        self._findings = findings
-        self._heads: dict[str, Sequence[str]] = {}
-        self._smoothed: dict[str, Sequence[str]] = {}
-        self._masks: dict[str, None] = {}
-        graded: set[str] = set()
-        for frame in findings.frames():  # heads that are asked seldom may first answer late
-            self._heads.update((name, list(head.probabilities)) for name, head in frame.heads.items())
-            self._smoothed.update((name, list(head.posterior)) for name, head in frame.smoothed.items())
-            self._masks.update(dict.fromkeys(frame.masks))
-            graded.update(name for name, head in frame.heads.items() if head.expected is not None)
-        self._graded = graded
+        self._findings, self._facts = findings, findings.facts()
         self.schema = pa.schema(list(self._fields()))
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -127,7 +117,7 @@ class _FrameColumns:
         yield _field("field_shape", _TEXT, "circle, clipped circle, octagon, rectangle ...")
         yield _field("quality", pa.float32(), "probability that the frame can be judged", "0..1")
         yield _field("segment", pa.int32(), "number of the segment that was open")
-        for head, labels in self._heads.items():
+        for head, labels in self._facts.heads.items():
             for label in labels:
                 yield _field(
                     f"{head}.p.{label}",
@@ -137,16 +127,16 @@ class _FrameColumns:
                 )
             yield _field(f"{head}.entropy", pa.float32(), "uncertainty of the frame's answer", "nat")
             yield _field(f"{head}.abstain", pa.bool_(), "whether the head is too uncertain to be counted")
-            if head in self._graded:
+            if head in self._facts.graded:
                 yield _field(f"{head}.expected", pa.float32(), "expected grade on this frame", "grade")
-        for head, labels in self._smoothed.items():
+        for head, labels in self._facts.smoothed.items():
             yield _field(f"{head}.tag", _TEXT, "label held over time")
             yield _field(f"{head}.since_s", pa.float64(), "when the tag was taken", "s")
             for label in labels:
                 yield _field(
                     f"{head}.smoothed.{label}", pa.float32(), f"posterior of {label} over time", "0..1"
                 )
-        for head in self._masks:
+        for head in self._facts.masks:
             yield _field(f"{head}.share", pa.float32(), "marked share of the field of view", "0..1")
             yield _field(f"{head}.peak", pa.float32(), "highest probability in the field", "0..1")
             yield _field(f"{head}.regions", pa.int32(), "connected marked regions")

@@ -13,7 +13,6 @@ from scopeline.contact_sheet import clock, length_text
 from scopeline.outputs.findings import Findings
 from scopeline.outputs.report_facts import STATEMENT, headline, lines, origin, unusable
 from scopeline.outputs.strip import GRADES, rows
-from scopeline.outputs.timeline import timeline
 from scopeline.pictures import FIELD, jpeg
 from scopeline.replace_file import replace_file
 from scopeline.summary import Summary
@@ -30,7 +29,7 @@ def write_report_page(findings: Findings) -> Path:
         SinkError: the folder cannot be written.
     """
     summary = findings.summary
-    strip = timeline(findings.frames(), summary.stream_s, summary.frames.published)
+    strip = findings.facts().strip
     text = (
         _pages()
         .get_template("report.html.j2")

@@ -15,7 +15,6 @@ from scopeline.contact_sheet import GRADE_COLOURS, clock
 from scopeline.outputs.findings import Findings
 from scopeline.outputs.report_facts import STATEMENT, Fact, headline, lines, origin, unusable
 from scopeline.outputs.strip import Stretch, rows
-from scopeline.outputs.timeline import timeline
 from scopeline.pictures import FIELD, jpeg
 from scopeline.replace_file import replace_file
 from scopeline.tally import OUTSIDE
@@ -109,7 +108,7 @@ class _Sheet(FPDF):
 
     def draw_strip(self) -> None:
         summary = self._findings.summary
-        columns = timeline(self._findings.frames(), summary.stream_s, summary.frames.published)
+        columns = self._findings.facts().strip
         left, unit = _MARGIN + 20, (_WIDTH - 20) / len(columns)
         for row in rows(columns):
             y = self.get_y()

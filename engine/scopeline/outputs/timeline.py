@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -41,17 +40,20 @@ class Column:
                 self.tags.setdefault(name, Counter())[head.tag] += 1
 
 
-def timeline(frames: Iterable[FrameMessage], stream_s: float, count: int) -> list[Column]:
-    """The frames in stretches of equal length: at most `COLUMNS`, fewer where that would leave gaps.
+class Timeline:
+    """A run in stretches of equal length: at most `COLUMNS`, fewer where that would leave gaps.
 
     Args:
-        frames: In order.
-        stream_s: Stream time of the last, in seconds.
-        count: How many there are.
+        stream_s: Stream time of the last frame, in seconds.
+        count: How many frames there are.
     """
-    columns = max(min(COLUMNS, count // 2), 1)
-    strip = [Column() for _ in range(columns)]
-    for frame in frames:
-        place = int(frame.time_s / stream_s * columns) if stream_s > 0 else 0
-        strip[min(place, columns - 1)].add(frame)
-    return strip
+
+    def __init__(self, stream_s: float, count: int) -> None:
+        self._stream_s = stream_s
+        self.columns = [Column() for _ in range(max(min(COLUMNS, count // 2), 1))]
+
+    def add(self, frame: FrameMessage) -> None:
+        """Take the next frame."""
+        last = len(self.columns) - 1
+        place = int(frame.time_s / self._stream_s * (last + 1)) if self._stream_s > 0 else 0
+        self.columns[min(place, last)].add(frame)
