@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -77,6 +78,49 @@ def test_an_overconfident_head_is_calibrated_in_the_bundle_and_the_rest_stays(
     assert after.heads[1].temperature == pytest.approx(_PLANTED, rel=0.25)
     assert (after.heads[0], after.heads[2]) == (before.heads[0], before.heads[2])
     assert after.network == before.network
+
+
+def test_the_card_says_what_was_found_and_says_it_once(tmp_path: Path, pictures: Path) -> None:
+    folder = _bundle(tmp_path)
+    card = folder / "card.md"
+    card.write_text("# Model card\n\nProse.\n\n## Provenance\n\n- made by hand\n")
+    for _ in range(2):
+        calibrate_probabilities(folder, sheet=pictures / "sheet.csv", out=tmp_path / "out")
+    text = card.read_text()
+    assert text.count("## Probabilities, after training\n") == 1
+    assert "| organ | 300 (150) |" in text
+    assert text.startswith("# Model card\n\nProse.\n\n## Probabilities")
+    assert text.endswith("\n\n## Provenance\n\n- made by hand\n")
+
+
+def test_a_dry_run_leaves_bundle_and_card_alone(tmp_path: Path, pictures: Path) -> None:
+    folder = _bundle(tmp_path)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    calibrate_probabilities(folder, sheet=pictures / "sheet.csv", dry_run=True, out=tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_pictures_that_were_trained_on_change_nothing_in_the_bundle(tmp_path: Path, pictures: Path) -> None:
+    folder = _bundle(tmp_path)
+    trained = (folder / "bundle.toml").read_text()
+    (folder / "bundle.toml").write_text(re.sub(r'(?m)^data = ".*"$', 'data = "HyperKvasir: stills"', trained))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    rows = [f"{number:03}.png,HyperKvasir\n" for number in range(_PICTURES)]
+    (pictures / "manifest.csv").write_text("path,dataset\n" + "".join(rows))
+    try:
+        calibrate_probabilities(folder, sheet=pictures / "sheet.csv", out=tmp_path / "out")
+    finally:
+        (pictures / "manifest.csv").unlink()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_sheet_elsewhere_is_relative_to_the_data_folder(tmp_path: Path, pictures: Path) -> None:
+    bundle = load_bundle(_bundle(tmp_path))
+    (tmp_path / "sheet.csv").write_text("path,organ\n000.png,sigmoid\n")
+    found = from_sheet(
+        tmp_path / "sheet.csv", bundle.heads, bundle, below=pictures, report=lambda done, wanted: None
+    )
+    assert found.paths == (pictures / "000.png",)
 
 
 def test_uninformative_labels_leave_the_bundle_as_it_was(tmp_path: Path, pictures: Path) -> None:

@@ -51,7 +51,7 @@ _HeldOutOption = Annotated[
     bool, typer.Option("--held-out", help="I know that the bundle was trained on none of these pictures.")
 ]
 _DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Measure and report, write nothing into bundle or pipeline.")
+    bool, typer.Option("--dry-run", help="Measure and report, write nothing into bundle, card or pipeline.")
 ]
 _OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the JSON and the PNG.")]
 _SeedOption = Annotated[int, typer.Option(help="Of splits and resampling.")]
@@ -74,11 +74,12 @@ def calibrate_probabilities(
 
     Fitted and measured on different groups of pictures (five folds): expected calibration error in bins of equal mass,
     Brier score, both with intervals, also by image quality. Written into bundle.toml only where the error on pictures
-    that were not fitted on is at most 0.05 and smaller than before. A head that knows nothing is called uninformative
-    and left alone: flattened enough, it would look calibrated. Masks are not calibrated here.
+    that were not fitted on is at most 0.05 and smaller than before, and never from pictures that the bundle was trained
+    on; what was found stands in card.md either way. A head that knows nothing is called uninformative and left alone:
+    flattened enough, it would look calibrated. Masks are not calibrated here.
     """
     from scopeline.bundle import write_heads
-    from scopeline_calibration import answers, probability_report
+    from scopeline_calibration import answers, probability_card, probability_report
     from scopeline_calibration.head_calibration import HeadCalibration, calibrate_head
     from scopeline_calibration.labelled import UNKNOWN
 
@@ -119,7 +120,7 @@ def calibrate_probabilities(
     )
     console.print(f"written: {written[0]}, {written[1]}", highlight=False, soft_wrap=True)
     better = {one.head: one.after for one in found if one.outcome == "calibrated"}
-    if better and not dry_run:
+    if better and not dry_run and not warning:
         write_heads(
             chosen,
             tuple(
@@ -132,6 +133,9 @@ def calibrate_probabilities(
         console.print(f"{', '.join(better)}: written into {chosen.folder / 'bundle.toml'}", highlight=False)
     else:
         console.print("bundle.toml stays as it is")
+    if not dry_run and not warning:
+        probability_card.write_section(chosen.folder / "card.md", found, labelled.told)
+        console.print(f"said in {chosen.folder / 'card.md'}", highlight=False, soft_wrap=True)
 
 
 def calibrate_thresholds(
@@ -185,7 +189,7 @@ def calibrate_thresholds(
     )
     written = probability_report.write(thresholds.thinned(report), plot, out, f"thresholds-{chosen.name}")
     console.print(f"written: {written[0]}, {written[1]}", highlight=False, soft_wrap=True)
-    if dry_run:
+    if dry_run or warning:
         return
     bounds = {each.head: each.point.bound for each in found if each.point and each.role != "quality"}
     if bounds:
