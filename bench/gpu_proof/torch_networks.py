@@ -19,7 +19,9 @@ from typing import Any
 import torch
 from torch import nn
 
-if torch.version.cuda is None:  # in a rehearsal: beside a CPU-only torch the torchvision that timm wants cannot be imported
+if (
+    torch.version.cuda is None
+):  # in a rehearsal; timm wants torchvision, which cannot be imported beside such a torch
     from scopeline_training.shim import make_torchvision_importable
 
     make_torchvision_importable()

@@ -15,7 +15,7 @@ from scopeline.config import BundleChoice, GpuRule, Pipeline
 from scopeline.picture import Picture
 from scopeline.ports import Companion, Sink
 from scopeline.sinks.zeromq import ZmqSink
-from scopeline.wire import FrameMessage, Message
+from scopeline.wire import FrameMessage, Message, StatusMessage
 from scopeline_bench.paced_pictures import PacedPictures
 from scopeline_bench.timed_backend import SPENT, together_ms
 
@@ -49,6 +49,8 @@ class LiveFigures(msgspec.Struct, frozen=True, kw_only=True):
     """Capture to publish without the models' time, frame by frame."""
     stages: dict[str, Percentiles]
     """From capture to the end of each stage."""
+    told: list[str] = []
+    """Notices of the GPU."""
 
 
 def percentiles(values_ms: Sequence[float]) -> Percentiles:
@@ -71,21 +73,27 @@ def run_live(
     fps: float,
     seconds: float,
     keep_warm: bool = False,
+    preprocess: bool = False,
 ) -> LiveFigures:
     """Run the engine over a paced feed with every head on every frame.
 
     Args:
         backend: One of `timed_backend`, in full.
         seconds: Of the feed; the first two do not count.
+        keep_warm: Work against idle clocks beside it.
+        preprocess: Make the views on the GPU.
     """
     SPENT.clear()
     choices = tuple(
         BundleChoice(path=str(bundle.resolve()), backend=backend, precision=precision) for bundle in bundles
     )
-    pipeline = Pipeline(name="gpu", bundles=choices, gpu=GpuRule(keep_warm=keep_warm))
+    pipeline = Pipeline(name="gpu", bundles=choices, gpu=GpuRule(keep_warm=keep_warm, preprocess=preprocess))
     frames: list[FrameMessage] = []
+    told: list[str] = []
 
     def hear(message: Message) -> None:
+        if isinstance(message, StatusMessage) and (message.incident or "").startswith("gpu_"):
+            told.append(message.text or "")
         if isinstance(message, FrameMessage) and message.time_s >= _WARM_UP_S:
             frames.append(message)
 
@@ -112,6 +120,7 @@ def run_live(
             stage: percentiles([message.stages_ms[stage] for message in judged if stage in message.stages_ms])
             for stage in ("prepare", "infer", "conclude")
         },
+        told=told,
     )
 
 

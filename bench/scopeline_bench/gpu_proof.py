@@ -28,8 +28,10 @@ from scopeline.bundle import Bundle
 from scopeline.cache_folder import cache_folder
 from scopeline.crew import Crew
 from scopeline.errors import ScopelineError
+from scopeline_bench.gpu_decode import run_decode, write_recording
 from scopeline_bench.gpu_latency import percentiles, run_live
 from scopeline_bench.gpu_parity import broken_bundle, build_and_judge, say, shown_frames
+from scopeline_bench.gpu_preprocess import run_preprocess
 from scopeline_bench.gpu_rehearsal import rehearse_parity, rehearse_raw_loop
 from scopeline_bench.gpu_state_folder import SHIPPED, StateFolder
 from scopeline_bench.gpu_streams import run_streams
@@ -193,12 +195,43 @@ def switch(setting: Setting) -> dict[str, Any]:
     return {"demo": run_change(folder, pictures, cache=cache, fps=fps, seconds=seconds)}
 
 
+def preprocess(setting: Setting) -> dict[str, Any]:
+    """Views made on the CPU and on the GPU, at 1080p60."""
+    seconds, fps = (4.0, 5.0) if setting.rehearse else (14.0, _FPS)
+    pictures = drawn_pictures(2 if setting.rehearse else 12)
+    found = run_preprocess(
+        setting.sets["shipped"],
+        pictures,
+        backend=setting.backend,
+        precision=setting.precision,
+        fps=fps,
+        seconds=seconds,
+    )
+    return {"shipped": found}
+
+
+def decode(setting: Setting) -> dict[str, Any]:
+    """1080p recordings in bulk, decoded on the CPU and by NVDEC."""
+    pictures, frames = drawn_pictures(2 if setting.rehearse else 12), 25 if setting.rehearse else 500
+    rows: dict[str, Any] = {}
+    for codec in ("libx264", "libx265"):
+        path = setting.state.root / f"decode-{codec}.mp4"
+        recording = write_recording(path, pictures, codec=codec, frames=frames)
+        rows[codec] = run_decode(
+            recording, setting.sets["shipped"], backend=setting.backend, precision=setting.precision
+        )
+        setting.state.keep("decode", rows)
+    return rows
+
+
 STAGES: Final[dict[str, Callable[[Setting], dict[str, Any]]]] = {
     "plans": plans,
     "raw": raw,
     "latency": latency,
     "streams": streams,
     "switch": switch,
+    "preprocess": preprocess,
+    "decode": decode,
 }
 
 

@@ -25,6 +25,8 @@ def tables(found: Mapping[str, Any]) -> list[Rows]:
         _latency(found.get("latency", {})),
         _raw(found.get("raw", {}), found.get("latency", {})),
         _streams(found.get("streams", {})),
+        _preprocess(found.get("preprocess", {})),
+        _decode(found.get("decode", {})),
         _switch(found.get("switch", {})),
         _torch(found.get("torch", {})),
     ]
@@ -109,6 +111,42 @@ def _streams(streams: Mapping[str, Any]) -> Rows:
             rows.append((count, f"{max(medians):.2f}", f"{run['worst p99']:.2f}", str(lost)))
     columns = ("feeds", "worst p50 ms", "worst p99 ms (target 33)", "lost")
     return Rows(title="1080p30 feeds on one GPU", columns=columns, rows=tuple(rows))
+
+
+def _preprocess(preprocess: Mapping[str, Any]) -> Rows:
+    """Views made on the CPU and on the GPU; `preprocess = true` is for machines where the GPU won."""
+    rows = []
+    for name, run in preprocess.items():
+        if isinstance(run, dict) and "won" in run:
+            apart = ", ".join(f"{size}: {level:.2f}" for size, level in run["grey_levels"].items())
+            for way in ("cpu", "gpu"):
+                views = "; ".join(f"{size}: {_three(each)}" for size, each in run[f"{way}_resize"].items())
+                said = run["won"] + (f" ({run['told'][0]})" if run["told"] else "")
+                rows.append((name, way, _three(run[way]["capture_to_publish"]), views, apart, said))
+    columns = ("set", "views by", "capture to publish", "one view", "grey levels apart (target 1)", "won")
+    return Rows(title="Preprocessing at 1080p60, ms p50 / p99 / max", columns=columns, rows=tuple(rows))
+
+
+def _decode(decode: Mapping[str, Any]) -> Rows:
+    rows = []
+    for name, run in decode.items():
+        if isinstance(run, dict) and "nvdec" in run:
+            same = "same" if run["cpu"]["pictures"] == run["nvdec"]["pictures"] else "DIFFERENT"
+            for way in ("cpu", "nvdec"):
+                each = run[way]
+                alone, whole = each["frames"] / each["decode_s"], each["frames"] / each["run_s"]
+                cpu_ms = 1e3 * each["run_cpu_s"] / max(each["frames"], 1)
+                said = ", ".join(each["told"]) or same
+                rows.append((name, way, f"{alone:.0f}", f"{whole:.0f}", f"{cpu_ms:.2f}", said))
+    columns = (
+        "encoder",
+        "decoded by",
+        "decoding frames/s",
+        "run in bulk frames/s",
+        "CPU ms a frame",
+        "pictures",
+    )
+    return Rows(title="1080p recordings in bulk, one decoding thread", columns=columns, rows=tuple(rows))
 
 
 def _switch(switch: Mapping[str, Any]) -> Rows:
