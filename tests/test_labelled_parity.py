@@ -30,7 +30,7 @@ def _answer(picture: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
         "quality": np.array([0, 2], np.float32),
         "organ": noise[:3].astype(np.float32) * 2,
         "mes": noise[3:].astype(np.float32) * 2,
-        "polyp": (picture[None, ..., 0].astype(np.float32) - 127) / 20,
+        "polyp": ((picture[None, ..., 0].astype(np.float32) - 127) / 20).astype(np.float32),
     }
 
 
