@@ -98,7 +98,7 @@ def line_chart(title: str, curves: Sequence[Curve], x: Axis, y: Axis, marks: Seq
     for mark in marks:
         inside += _mark(mark, x, y)
     inside += _legend(curves)
-    return svg(title, inside, _HEIGHT + 18 * _legend_lines(len(curves)))
+    return svg(title, inside, _HEIGHT + 6 + 18 * _legend_lines(len(curves)))
 
 
 _BEFORE_WORDS = 1.45
@@ -188,7 +188,7 @@ def _legend(curves: Sequence[Curve]) -> list[str]:
     found = []
     for place, curve in enumerate(curves):
         left = _LEFT + (place % _PER_LINE) * (WIDTH - _LEFT) / _PER_LINE
-        up = _HEIGHT + 6 + 18 * (place // _PER_LINE)
+        up = _HEIGHT + 12 + 18 * (place // _PER_LINE)
         colour = COLOURS[place % len(COLOURS)]
         pattern = " stroke-dasharray='6 4'" if curve.dashed else ""
         line = f"<line x1='{left:.0f}' x2='{left + 26:.0f}' y1='{up - 4}' y2='{up - 4}'"

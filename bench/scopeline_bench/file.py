@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from scopeline.sources.media import probe
+from scopeline_bench.chart import Axis, Mark, above
 from scopeline_bench.clip import FULL_HD, SMALL, cache_folder
 from scopeline_bench.contenders import (
     Job,
@@ -24,11 +25,13 @@ from scopeline_bench.contenders import (
     scopeline,
 )
 from scopeline_bench.file_live import LiveSpent, scopeline_live
+from scopeline_bench.filed import Filed
 from scopeline_bench.machine import Machine, load, this_machine
 from scopeline_bench.networks import float_twin
 from scopeline_bench.own_process import measured
-from scopeline_bench.page import html_list, html_page, html_table, machine_table, section, write_html
-from scopeline_bench.report import Rows, Spread, describe, publish, spread
+from scopeline_bench.page import verdict
+from scopeline_bench.range_chart import Dot, Row, range_chart
+from scopeline_bench.report import Rows, Spread, describe, spread
 from scopeline_bench.spent import Spent
 from scopeline_bench.stage import bundle_folder, drawn_clip, progress_bar
 
@@ -65,6 +68,11 @@ class FileRuns(msgspec.Struct, frozen=True, kw_only=True):
         live = [each.cpu_s_per_1000 for each in self.live]
         return spread([b / a for a, b in zip(self.cpu(name), live, strict=True)])
 
+    @property
+    def is_as_wanted(self) -> bool:
+        """Bulk is as much cheaper than live as is wanted."""
+        return self.bulk_against_live(self.best).median >= BULK_AGAINST_LIVE
+
 
 def main(
     clip: Path | None,
@@ -84,21 +92,8 @@ def main(
         measured_clips = [
             measure_files(path, bundle_folder(bundle), rounds, batches, progress) for path in paths
         ]
-    tables = [
-        each for runs in measured_clips for each in (way_table(runs), part_table(runs), bulk_table(runs))
-    ]
-    notes = [*map(_note, measured_clips), *_ending(measured_clips, machine)]
-    publish("file", console, out, machine, tables, notes, measured_clips)
-    if page is not None:
-        parts = [
-            *(section("", html_table(table)) for table in tables),
-            html_list(notes),
-            section("Where", html_table(machine_table(machine, {}), of_words=True)),
-        ]
-        lead = f"{', '.join(runs.clip for runs in measured_clips)}; bundle {bundle}"
-        write_html(page, html_page("Scopeline: recordings", lead, parts))
-        console.print(f"wrote {page}")
-    return all(runs.bulk_against_live(runs.best).median >= BULK_AGAINST_LIVE for runs in measured_clips)
+    file_filed(measured_clips, machine).file(console, out, page)
+    return all(runs.is_as_wanted for runs in measured_clips)
 
 
 def measure_files(
@@ -145,6 +140,49 @@ def _works(job: Job, batches: Sequence[int]) -> list[tuple[str, Callable[[], Spe
 
 def batch_name(batch: int) -> str:
     return f"scopeline, {batch} per inference"
+
+
+def file_filed(clips: Sequence[FileRuns], machine: Machine) -> Filed:
+    """What is shown and kept."""
+    says = "; ".join(
+        f"{runs.size}: bulk gives {runs.bulk_against_live(runs.best)} times the frames per processor second of live, "
+        f"wanted at least {BULK_AGAINST_LIVE:g}"
+        for runs in clips
+    )
+    return Filed(
+        name="file",
+        title="Scopeline: recordings",
+        lead=f"{', '.join(runs.clip for runs in clips)}; bundle {clips[0].bundle}.",
+        machine=machine,
+        tables=[each for runs in clips for each in (bulk_table(runs), way_table(runs), part_table(runs))],
+        notes=[*map(_note, clips), *_ending(clips, machine)],
+        figures=clips,
+        before=[verdict(f"{says}.", is_good=all(runs.is_as_wanted for runs in clips))],
+        charts={"Processor time": [way_chart(runs) for runs in clips]},
+    )
+
+
+def way_chart(runs: FileRuns) -> str:
+    """Every way through the recording, and the floor."""
+    ways = {name: runs.cpu(name) for name in runs.spent if name not in _PARTS}
+    ways[_LIVE] = [each.cpu_s_per_1000 for each in runs.live]
+    found = {name: spread(values) for name, values in ways.items()}
+    floor = [sum(parts) for parts in zip(*(runs.cpu(name) for name in _PARTS), strict=True)]
+    return range_chart(
+        f"{runs.size}: processor seconds per 1000 frames, median of the rounds and their range",
+        [
+            Row(
+                name=name,
+                dots=[Dot(each.median, each.lowest, each.highest)],
+                words=f"{each.median:.1f}",
+                is_bold=name == runs.best,
+            )
+            for name, each in found.items()
+        ],
+        Axis("CPU s / 1000 frames", 0, above(max(each.highest for each in found.values()))),
+        marks=[Mark("floor", spread(floor).median)],
+        bars=True,
+    )
 
 
 def way_table(runs: FileRuns) -> Rows:
