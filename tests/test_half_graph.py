@@ -75,6 +75,22 @@ def test_convolutions_are_half_and_normalisation_and_sums_are_not() -> None:
     )  # the convolution's, and not the one number of the normalisation
 
 
+def test_what_a_bundle_wants_kept_in_fp32_stays_there_and_what_follows_it_too() -> None:
+    second = helper.make_node("Conv", ["kept", "v"], ["answer"], name="/joins.1/Conv")
+    network = onnx.load_from_string(_convolution(after=(second,)))
+    network.graph.initializer.append(_weights("v", (4, 4, 1, 1)))
+    parts = divide(network.SerializeToString(), name="test", kept=["seen"])
+    assert parts.in_half == {"answer"}
+    assert {"seen", "kept"} <= parts.in_single
+    parts = divide(network.SerializeToString(), name="test", kept=["joins."])
+    assert parts.in_half == {"seen", "kept"}
+
+
+def test_a_layer_to_be_kept_that_is_not_there_is_named() -> None:
+    with pytest.raises(BackendError, match=r"trunk\.7/ in FP32, no node of the network is called so"):
+        divide(_convolution(after=(_MEAN,)), name="test", kept=["trunk.7/"])
+
+
 def test_weights_of_half_nodes_are_stored_in_half() -> None:
     graph = onnx.load_from_string(divide(_convolution(after=(_MEAN,)), name="test").half).graph
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}

@@ -36,6 +36,7 @@ def _key(**changes: object) -> PlanKey:
         height=128,
         most=8,
         recipe=1,
+        fp32=(),
     )
     return msgspec.structs.replace(key, **changes)
 
@@ -50,6 +51,7 @@ _CHANGES: list[dict[str, object]] = [
     {"width": 129},
     {"most": 4},
     {"recipe": 2},
+    {"fp32": ("trunk.0/",)},
 ]
 
 

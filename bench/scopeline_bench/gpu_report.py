@@ -39,7 +39,7 @@ def _parity(plans: Mapping[str, Any]) -> Rows:
         if not isinstance(plan, dict):
             continue
         if "failed" in plan:
-            rows.append((name, "-", "-", str(plan["failed"])[:120], "-", "-"))
+            rows.append((name, "-", "-", str(plan["failed"])[:120], "-", "-", "-"))
             continue
         verdict = plan["verdict"]
         failed = [
@@ -55,10 +55,19 @@ def _parity(plans: Mapping[str, Any]) -> Rows:
                 f"{worst:.4f}",
                 ", ".join(failed) or "none",
                 f"{100 * plan['weights_in_half']:.1f} %",
+                ", ".join(plan["key"]["fp32"]) or "-",
                 f"{plan['build_s']:.1f}" if "build_s" in plan else "-",
             )
         )
-    columns = ("bundle", "frames", "largest difference", "rows that failed", "weights in FP16", "build s")
+    columns = (
+        "bundle",
+        "frames",
+        "largest difference",
+        "rows that failed",
+        "weights in FP16",
+        "kept in FP32",
+        "build s",
+    )
     return Rows(title="Parity with FP32 (the broken one must fail)", columns=columns, rows=tuple(rows))
 
 

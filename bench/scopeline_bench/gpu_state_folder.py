@@ -21,7 +21,7 @@ from scopeline.bundle import (
 from scopeline.crop import CropKind
 from scopeline.shipped import shipped_pipelines
 
-SHIPPED = ("colon", "polyp-seg", "demo")
+SHIPPED = tuple(sorted(file.parent.name for file in shipped_pipelines().glob("bundles/*/bundle.toml")))
 LARGE = {"efficientnet_b0": 224, "resnet50": 224, "unet": 256}
 
 

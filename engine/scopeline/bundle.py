@@ -40,6 +40,8 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     file: str
     sha256: str
     opset: int
+    fp32: tuple[str, ...] = ()
+    """Parts of names of nodes that stay in FP32 where the rest computes in FP16 (TensorRT)."""
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

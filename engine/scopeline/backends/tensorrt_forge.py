@@ -91,7 +91,7 @@ class Forge:
         expected_s = self._store.seconds_expected(key, len(network))
         self._tell(Report(step="building", expected_s=expected_s))
         start_ns = time.monotonic_ns()
-        graph = divide(network, name=bundle.name)
+        graph = divide(network, name=bundle.name, kept=bundle.network.fp32)
         order = BuildOrder(bundle.name, graph, key.most, self._store.timing_cache(key))
         built = self._library.build(
             order,
@@ -129,6 +129,7 @@ class Forge:
             processor=processor_name(),
             runtime=runtime_version(Candidate.name),
             shown=words,
+            kept_in_fp32=bundle.network.fp32,
         )
         keep_proof(bundle, proof, backend=Candidate.name, precision=Candidate.precision)
 

@@ -10,7 +10,7 @@ typed. Both thereby compute the same nodes in the same precision.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,15 +81,18 @@ class HalfGraph:
     """Share of the weights that are used in FP16, 0 to 1."""
 
 
-def divide(network: bytes, *, name: str) -> HalfGraph:
+def divide(network: bytes, *, name: str, kept: Sequence[str] = ()) -> HalfGraph:
     """Divide an ONNX network into FP16 and FP32.
 
     Args:
         network: ONNX with one uint8 input.
         name: Of the bundle, for messages.
+        kept: Parts of node names: what bears one of them stays in FP32, whatever it computes. By part, because a
+            network that looks several ways has each layer several times, under names of the same stem.
 
     Raises:
-        BackendError: the onnx package is missing; the network cannot be divided, or nothing of it would be FP16.
+        BackendError: the onnx package is missing; the network cannot be divided, nothing of it would be FP16, or `kept`
+            names what is not there.
     """
     onnx = _onnx()
     model = onnx.load_from_string(network)
@@ -99,7 +102,12 @@ def divide(network: bytes, *, name: str) -> HalfGraph:
     _cast_first(onnx, model, name)
     model = onnx.shape_inference.infer_shapes(model)
     single = model.SerializeToString()
-    graph = _Graph(onnx, model)
+    graph = _Graph(onnx, model, kept)
+    missing = [part for part in kept if not any(part in _name(node) for node in model.graph.node)]
+    if missing:
+        raise BackendError(
+            f"{name}: shall keep {', '.join(missing)} in FP32, no node of the network is called so"
+        )
     in_half = graph.choose()
     if not in_half:
         raise BackendError(
@@ -113,6 +121,10 @@ def divide(network: bytes, *, name: str) -> HalfGraph:
     return HalfGraph(
         single, rewritten.SerializeToString(), frozenset(in_half), frozenset(floats - in_half), share
     )
+
+
+def _name(node: Any) -> str:
+    return str(node.name or node.output[0])
 
 
 def _first_name(name: str, shared: dict[str, str]) -> str:
@@ -189,8 +201,9 @@ def _cast_first(onnx: Any, model: Any, name: str) -> None:
 class _Graph:
     """A model with what is known of its tensors."""
 
-    def __init__(self, onnx: Any, model: Any) -> None:
+    def __init__(self, onnx: Any, model: Any, kept: Sequence[str]) -> None:
         self._onnx, self._model, self._graph = onnx, model, model.graph
+        self._kept = tuple(kept)
         self._float32, self._float16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
         self._constants = {tensor.name: tensor for tensor in self._graph.initializer}
         values = [*self._graph.value_info, *self._graph.input, *self._graph.output]
@@ -217,6 +230,7 @@ class _Graph:
                 is_half = follows or self._weights(node) >= max(large_weights, 1)
             else:
                 is_half = node.op_type in _FOLLOWERS and follows
+            is_half = is_half and not any(part in _name(node) for part in self._kept)
             if is_half and all(map(self.is_float, node.output)) and self._fits(node):
                 half.update(node.output)
         return half

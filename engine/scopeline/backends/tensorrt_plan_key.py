@@ -36,6 +36,8 @@ class PlanKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     height: int
     most: int
     recipe: int
+    fp32: tuple[str, ...]
+    """What the bundle wants kept in FP32."""
 
     @property
     def digest(self) -> str:
@@ -62,6 +64,7 @@ def plan_key(bundle: Bundle, gpu: Gpu, *, tensorrt: str, driver: str) -> PlanKey
         height=bundle.input.height,
         most=MOST_FRAMES,
         recipe=RECIPE,
+        fp32=bundle.network.fp32,
     )
 
 
