@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fake_gpu import FakeMachine, few_frames
+from fake_gpu_environment import write_packages
 from fakes import CollectingSink, ScriptedSource, scope_pixels
 from scopeline.assemble import assemble
 from scopeline.config import BundleChoice, Pipeline
@@ -92,21 +93,13 @@ def test_a_recording_is_judged_by_the_gpu_from_its_first_frame(machine: FakeMach
     assert machine.runtime.memory == {}
 
 
-_PACKAGES = {
-    "tensorrt.py": "import sys\nfrom fakes_tensorrt import RUNTIME, fake_tensorrt\n"
-    "sys.modules[__name__] = fake_tensorrt('8.6.0', RUNTIME)\n",
-    "cuda/__init__.py": "",
-    "cuda/bindings/__init__.py": "",
-    "cuda/bindings/runtime.py": "import sys\nfrom fakes_tensorrt import RUNTIME\nsys.modules[__name__] = RUNTIME\n",
-}
-
-
 def _build(machine: FakeMachine, *, with_packages: bool) -> subprocess.CompletedProcess[str]:
     """`scopeline model build` as a user calls it, in a process whose packages are the fakes or absent."""
     packages = machine.folder / "packages"
-    for name, text in _PACKAGES.items():
-        (packages / name).parent.mkdir(parents=True, exist_ok=True)
-        (packages / name).write_text(text if with_packages else "raise ImportError('not installed')\n")
+    write_packages(packages)
+    if not with_packages:
+        for module in packages.rglob("*.py"):
+            module.write_text("raise ImportError('not installed')\n")
     paths = os.pathsep.join([str(packages), *(path for path in sys.path if path)])
     words = ["model", "build", str(machine.bundle.folder), "--cache", str(machine.store.folder)]
     code = f"import sys; sys.argv[1:] = {words!r}; from scopeline.cli import main; main()"

@@ -18,19 +18,19 @@ from typing import Any, Final
 
 import msgspec
 
-from scopeline.backends.cuda_driver import Cuda, choose_gpu, open_cuda
+from scopeline.backends.cuda_driver import choose_gpu, open_cuda
 from scopeline.backends.keep_warm import KeepWarm
 from scopeline.backends.tensorrt_forge import BATCHES, Forge
-from scopeline.backends.tensorrt_library import TensorRt, open_tensorrt
+from scopeline.backends.tensorrt_library import open_tensorrt
 from scopeline.backends.tensorrt_plan_key import driver_version, plan_key
 from scopeline.backends.tensorrt_plan_store import PlanStore
 from scopeline.bundle import Bundle
 from scopeline.cache_folder import cache_folder
 from scopeline.crew import Crew
-from scopeline.errors import ScopelineError
+from scopeline.errors import BackendError, ScopelineError
 from scopeline_bench.gpu_decode import run_decode, write_recording
 from scopeline_bench.gpu_latency import percentiles, run_live
-from scopeline_bench.gpu_parity import broken_bundle, build_and_judge, say, shown_frames
+from scopeline_bench.gpu_parity import Opened, broken_bundle, build_and_judge, judge_broken, say, shown_frames
 from scopeline_bench.gpu_preprocess import run_preprocess
 from scopeline_bench.gpu_rehearsal import rehearse_parity, rehearse_raw_loop
 from scopeline_bench.gpu_state_folder import SHIPPED, StateFolder
@@ -70,24 +70,27 @@ class Setting:
         return of | ({"4 x EfficientNet-B0": fours} if fours else {})
 
 
-def _parts() -> tuple[Cuda, TensorRt, PlanStore]:
+def _opened() -> Opened:
     """The driver is asked first: without one TensorRT 8.6 may end the process."""
     cuda = open_cuda()
     choose_gpu(cuda, 0)
-    return cuda, open_tensorrt(), PlanStore(cache_folder("plans"))
+    return Opened(cuda, open_tensorrt(), PlanStore(cache_folder("plans")))
 
 
 def plans(setting: Setting) -> dict[str, Any]:
     """Builds and judges the plans of every bundle, and a broken one. Keeps what it has after each."""
     if setting.rehearse:
         return rehearse_parity(setting.state, setting.frames)
-    cuda, library, store = _parts()
-    forge = Forge(cuda, library, store, device=0, tell=say)
-    rows: dict[str, Any] = {"tensorrt": library.version, "dialect": library.dialect.name, "batches": BATCHES}
+    opened = _opened()
+    forge = Forge(opened.cuda, opened.library, opened.store, device=0, tell=say)
+    rows: dict[str, Any] = {
+        "tensorrt": opened.library.version,
+        "dialect": opened.library.dialect.name,
+        "batches": BATCHES,
+    }
     bundles = setting.state.bundles()
     todo = [(name, bundles[name]) for name in bundles]
     todo += [(folder.name, _loaded(folder)) for folder in setting.state.fours()]
-    todo.append(("broken demo", broken_bundle(bundles["demo"], setting.state.root / "broken")))
     for name, bundle in todo:
         print(f"  {name}", flush=True)
         shown = _shown(setting, bundle, is_shipped=name in SHIPPED)
@@ -96,6 +99,11 @@ def plans(setting: Setting) -> dict[str, Any]:
         except ScopelineError as error:
             rows[name] = {"failed": str(error)}
         setting.state.keep("plans", rows)
+    sound = bundles["demo"]
+    broken = broken_bundle(sound, setting.state.root / "broken")
+    few = shown_frames(sound, None, simulated=30, hostile=60)
+    print("  broken demo", flush=True)
+    rows["broken demo"] = judge_broken(forge, opened, broken, sound, few)
     return rows
 
 
@@ -116,7 +124,8 @@ def raw(setting: Setting) -> dict[str, Any]:
     """The raw loop of each set: one after the other, at the rate of a feed, and that with the GPU kept warm."""
     if setting.rehearse:
         return rehearse_raw_loop(setting.state, setting.sets)
-    cuda, library, store = _parts()
+    opened = _opened()
+    cuda, library, store = opened.cuda, opened.library, opened.store
     gpu, driver = choose_gpu(cuda, 0), driver_version(cuda)
     rows: dict[str, Any] = {}
     for name, folders in setting.sets.items():
@@ -127,18 +136,20 @@ def raw(setting: Setting) -> dict[str, Any]:
         if any(each is None for each in stored):
             rows[name] = {"failed": "a plan is missing; run the stage 'plans' first"}
             continue
-        opened = open_raw(cuda, library, [each.plan for each in stored if each is not None])
+        loop = open_raw(cuda, library, [each.plan for each in stored if each is not None])
         warm = KeepWarm(0, cuda)
         rows[name] = {
-            "back to back": percentiles(raw_loop_ms(opened, count=2000)),
-            "at 60/s": percentiles(raw_loop_ms(opened, count=600, fps=_FPS)),
+            "back to back": percentiles(raw_loop_ms(loop, count=2000)),
+            "at 60/s": percentiles(raw_loop_ms(loop, count=600, fps=_FPS)),
         }
         with Crew(on_failure=warm.stop) as crew:
             crew.start(warm.name, warm.work)
             try:
-                rows[name]["at 60/s, kept warm"] = percentiles(raw_loop_ms(opened, count=600, fps=_FPS))
+                rows[name]["at 60/s, kept warm"] = percentiles(raw_loop_ms(loop, count=600, fps=_FPS))
             finally:
                 warm.stop()
+    if all("failed" in each for each in rows.values()):
+        raise BackendError("no set of networks has all its plans; run the stage 'plans' first")
     return rows
 
 
