@@ -11,6 +11,7 @@ import pytest
 
 import plane_reference
 from fake_gpu import few_frames, pictures
+from media_clips import write_clip
 from scopeline.backends.cuda_driver import Cuda, choose_gpu, open_cuda
 from scopeline.backends.keep_warm import KeepWarm
 from scopeline.backends.plane_cut import plane_cut
@@ -25,6 +26,8 @@ from scopeline.backends.yuv_colour import colour_of
 from scopeline.bundle import Bundle, load_bundle
 from scopeline.config import GpuRule
 from scopeline.crew import Crew
+from scopeline.sources.media import MediaSource
+from scopeline.sources.nvdec import Nvdec
 from tiny_bundle import HEADS, expected_logits, write_tiny_bundle
 
 pytestmark = pytest.mark.gpu
@@ -94,6 +97,17 @@ def test_the_kernel_makes_the_views_that_float64_makes(pixel_format: str, size: 
     made = np.empty((size[1], size[0], 3), np.uint8)
     shared_shrinker(0).shrink(cut, colour, made)
     np.testing.assert_array_equal(made, plane_reference.view(cut, colour, *size))
+
+
+def test_nvdec_gives_the_pictures_that_the_cpu_gives(tmp_path: Path) -> None:
+    clip, told = write_clip(tmp_path / "clip.mp4"), list[str]()
+    ours = list(MediaSource(clip, threads=1, nvdec=Nvdec(0, told.append)).frames())
+    if told:
+        pytest.skip(f"FFmpeg has no NVDEC here: {told[0]}")
+    for one, other in zip(ours, MediaSource(clip, threads=1).frames(), strict=True):
+        assert one.time_s == other.time_s
+        same = one.picture.reformat(format="yuv420p").to_ndarray()
+        np.testing.assert_array_equal(same, other.picture.to_ndarray())
 
 
 def test_every_batch_size_is_captured_as_a_graph(runner: PlanRunner) -> None:

@@ -149,6 +149,42 @@ def test_the_packed_cuda_bindings_have_what_launches_a_kernel_of_our_own(python3
     assert json.loads(done.stdout) == []
 
 
+_LAUNCH = """
+import ctypes, sys
+ctypes.CDLL(sys.argv[1], mode=ctypes.RTLD_GLOBAL)
+import cuda.bindings.driver, cuda.bindings.runtime
+import av, numpy
+from scopeline.backends.cuda_kernel import Kernel
+from scopeline.backends.plane_cut import plane_cut
+from scopeline.backends.plane_shrinker import PTX, kernel_arguments
+from scopeline.backends.yuv_colour import colour_of
+picture = av.VideoFrame.from_ndarray(numpy.zeros((1620, 1920), numpy.uint8), format="nv12")
+cut = plane_cut(picture, (420, 2, 1078, 1076), width=224, height=224)
+arguments = kernel_arguments(1 << 40, cut, 3 << 40, (224, 224), colour_of(picture))
+kernel = Kernel(cuda.bindings.driver, PTX.read_bytes(), "shrink")
+kernel.launch((4, 56), (32, 4), arguments, cuda.bindings.runtime.cudaStream_t(77))
+"""
+
+
+def test_the_packed_cuda_bindings_hand_the_kernel_its_arguments_in_order(
+    python310: list[str], tmp_path: Path
+) -> None:
+    stub = tmp_path / "libcuda.so.1"
+    source = Path(__file__).with_name("stub_libcuda.c")
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", str(source), "-o", str(stub), "-ldl"],
+        check=True,
+    )
+    paths = os.pathsep.join([str(_ROOT / "bench/gpu_proof/python310"), str(_ROOT / "engine")])
+    environment = {**os.environ, "PYTHONPATH": paths, "LD_LIBRARY_PATH": str(tmp_path)}
+    done = subprocess.run(
+        [*python310, "-c", _LAUNCH, str(stub)], capture_output=True, text=True, env=environment, check=True
+    )
+    grid, chroma_at = "4 56 1 32 4 1 0 77", 1078 * 1076
+    planes = f"{1 << 40} 1078 1076 {chroma_at} {chroma_at + 1} 2 539 538"
+    assert done.stdout == f"shrink {grid} {planes} {3 << 40} 224 224 9539 13075 16525 -3209 -6660 0"
+
+
 @pytest.mark.parametrize("place", _lean() or [None])
 def test_10_and_11_have_every_name_that_running_uses(place: str | None) -> None:
     if place is None:

@@ -66,7 +66,7 @@ class PlaneShrinker:
             cuda.upload(up.device, up.host, cut.nbytes, self._stream)
             height, width = out.shape[:2]
             blocks = (-(-width // 2 // _THREADS[0]), -(-height // _THREADS[1]))
-            arguments = _arguments(up.device, cut, down.device, (width, height), colour)
+            arguments = kernel_arguments(up.device, cut, down.device, (width, height), colour)
             self._kernel.launch(blocks, _THREADS, arguments, self._stream)
             cuda.download(down.host, down.device, out.nbytes, self._stream)
             cuda.wait(self._stream)
@@ -81,7 +81,9 @@ class PlaneShrinker:
         return new
 
 
-def _arguments(planes: int, cut: PlaneCut, out: int, size: tuple[int, int], colour: Colour) -> list[Argument]:
+def kernel_arguments(
+    planes: int, cut: PlaneCut, out: int, size: tuple[int, int], colour: Colour
+) -> list[Argument]:
     """In the order of the kernel's parameters."""
     blue_at = cut.planes[0].size
     red_at = blue_at + (1 if cut.chroma_step == 2 else cut.planes[1].size)
