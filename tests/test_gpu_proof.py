@@ -15,12 +15,12 @@ from scopeline.bundle import load_bundle
 from scopeline.hostile_frames import hostile_frames
 from scopeline.parity import Stretch, check_parity
 from scopeline.shipped import shipped_pipelines
-from scopeline_bench.gpu_latency import percentiles
+from scopeline_bench.gpu_latency import percentiles, run_live
 from scopeline_bench.gpu_parity import broken_bundle
 from scopeline_bench.gpu_rehearsal import HalfGraphOnCpu
 from scopeline_bench.gpu_report import tables
 from scopeline_bench.gpu_state_folder import SHIPPED
-from scopeline_bench.paced_pictures import PacedPictures
+from scopeline_bench.paced_pictures import PacedPictures, drawn_pictures
 from scopeline_bench.proof_frames import read_frames
 from scopeline_bench.timed_backend import together_ms
 
@@ -74,6 +74,16 @@ def test_a_paced_feed_goes_to_and_fro_and_ends() -> None:
     names: list[Any] = ["a", "b", "c"]
     shown = [frame.picture for frame in PacedPictures(names, fps=10_000, seconds=0.0008).frames()]
     assert "".join(map(str, shown)) == "abcbabcb"
+
+
+def test_every_head_speaks_on_every_frame_of_the_latency_run() -> None:
+    bundles = [shipped_pipelines() / "bundles" / name for name in ("colon", "polyp-seg")]
+    backend = "scopeline_bench.timed_backend:TimedOnnxRuntime"
+    pictures = drawn_pictures(2, width=640, height=480)
+    figures = run_live(bundles, pictures, backend=backend, precision="fp32", fps=10, seconds=2.5)
+    assert (figures.heads, figures.networks) == (4, 2)  # quality, organ, mes and polyp
+    assert figures.judged == figures.models.count > 0
+    assert figures.told == []
 
 
 def _live(p50: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from scopeline.assemble import assemble
 from scopeline.backends.keep_warm import KeepWarm
-from scopeline.config import BundleChoice, GpuRule, Pipeline
+from scopeline.config import BundleChoice, GpuRule, Pipeline, QualityRule
 from scopeline.picture import Picture
 from scopeline.ports import Companion, Sink
 from scopeline.sinks.zeromq import ZmqSink
@@ -87,7 +87,13 @@ def run_live(
     choices = tuple(
         BundleChoice(path=str(bundle.resolve()), backend=backend, precision=precision) for bundle in bundles
     )
-    pipeline = Pipeline(name="gpu", bundles=choices, gpu=GpuRule(keep_warm=keep_warm, preprocess=preprocess))
+    # Drawn pictures are no mucosa: without this rule quality would keep the other heads from speaking.
+    pipeline = Pipeline(
+        name="gpu",
+        bundles=choices,
+        gpu=GpuRule(keep_warm=keep_warm, preprocess=preprocess),
+        quality=QualityRule(usable_at=0.0),
+    )
     frames: list[FrameMessage] = []
     told: list[str] = []
 

@@ -89,7 +89,8 @@ class StreamReader:
             self._container.close()
             raise
         context = self._stream.codec_context
-        self.codec, self.field_order = context.codec.canonical_name, context.field_order
+        # PyAV 17, the newest for the Python that TensorRT 8.6 has bindings for, does not tell the order.
+        self.codec, self.field_order = context.codec.canonical_name, getattr(context, "field_order", 0)
         rate = self._stream.average_rate or self._stream.guessed_rate
         self.fps = float(rate) if rate else None
         self.nominal_s = float(1 / (rate or _FALLBACK_FPS))
