@@ -20,6 +20,11 @@ from scopeline.sources.media import MediaSource
 from scopeline.sources.nvdec import Nvdec
 
 _FPS: Final = 25
+_ENCODERS: Final = {
+    "libx264": {"preset": "veryfast", "crf": "16"},
+    "libx265": {"preset": "ultrafast", "crf": "18", "x265-params": "log-level=none"},
+}
+"""Fine enough for the bit rate of a recorder; fast, because encoding is not what is measured."""
 _COMPARED: Final = 50
 """Pictures of which every pixel counts for `pictures`."""
 
@@ -52,7 +57,7 @@ def write_recording(path: Path, pictures: Sequence[Picture], *, codec: str, fram
     """A 1080p recording of pictures to and fro, as a hospital's recorder would compress it."""
     order = [*pictures, *pictures[-2:0:-1]]
     with av.open(str(path), "w") as out:
-        stream = out.add_stream(codec, rate=_FPS, options={"preset": "veryfast", "crf": "20"})
+        stream = out.add_stream(codec, rate=_FPS, options=_ENCODERS[codec])
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = order[0].width, order[0].height, "yuv420p"
         for number in range(frames):

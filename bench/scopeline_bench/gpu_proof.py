@@ -223,7 +223,7 @@ def preprocess(setting: Setting) -> dict[str, Any]:
 
 def decode(setting: Setting) -> dict[str, Any]:
     """1080p recordings in bulk, decoded on the CPU and by NVDEC."""
-    pictures, frames = drawn_pictures(2 if setting.rehearse else 12), 25 if setting.rehearse else 500
+    pictures, frames = drawn_pictures(2 if setting.rehearse else 12), 25 if setting.rehearse else 300
     rows: dict[str, Any] = {}
     for codec in ("libx264", "libx265"):
         path = setting.state.root / f"decode-{codec}.mp4"

@@ -22,7 +22,7 @@ def is_cut_off(path: Path) -> bool:
             end = _last_riff_end(file, size)
         elif start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
             end = _last_box_end(file, size)
-        elif int.from_bytes(start[:4]) == _EBML_HEADER:
+        elif int.from_bytes(start[:4], "big") == _EBML_HEADER:
             end = _segment_end(file)
         else:
             end = 0
@@ -46,9 +46,9 @@ def _last_box_end(file: BinaryIO, size: int) -> int:
     while end < size:
         file.seek(end)
         header = file.read(16)
-        length = int.from_bytes(header[:4])
+        length = int.from_bytes(header[:4], "big")
         if length == 1:
-            length = int.from_bytes(header[8:])
+            length = int.from_bytes(header[8:], "big")
         if length < 8:  # 0: up to the end of the file; others are no box
             return 0
         end += length
@@ -70,7 +70,7 @@ def _read_vint(file: BinaryIO, *, keep_marker: bool = False) -> int:
     if not first or first[0] == 0:
         return 0
     more = 8 - first[0].bit_length()
-    value = int.from_bytes(first + file.read(more))
+    value = int.from_bytes(first + file.read(more), "big")
     bits = 7 * (more + 1)
     if keep_marker:
         return value
