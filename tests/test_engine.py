@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -452,3 +453,11 @@ def test_a_companion_that_breaks_ends_the_run_by_its_name() -> None:
         _engine(EndlessSource(), companions=[Broken()]).run()
 
     assert "in stage 'waiter'" in caught.value.__notes__
+
+
+def test_what_was_there_before_a_live_run_is_not_searched_for_garbage_while_it_goes_on() -> None:
+    before, during = gc.get_freeze_count(), list[int]()
+    script: list[Step] = [*_pictures(3), lambda: during.append(gc.get_freeze_count())]
+    _engine(ScriptedSource(script, stamp=time.monotonic_ns), CollectingSink(), live=True).run()
+    assert during[0] > before
+    assert gc.get_freeze_count() == before

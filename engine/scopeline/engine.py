@@ -12,11 +12,12 @@ generators are simply put into one another and one thread draws every frame thro
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -141,6 +142,7 @@ class Engine:
             closing(self._judge),
             closing(self._source),
             _switch_interval(SWITCH_INTERVAL_S),
+            _old_objects_set_aside() if self._is_live else nullcontext(),
             Crew(on_failure=self._abandon) as crew,
         ):
             for companion in self._companions:
@@ -359,3 +361,15 @@ def _switch_interval(seconds: float) -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
+
+
+@contextmanager
+def _old_objects_set_aside() -> Iterator[None]:
+    """What is there when a live run begins (modules, networks, tables) is no garbage while it goes on. A collection
+    that searched it would stop every thread for 17 to 28 ms, on a busy machine for 220; without it, for 0.1 ms."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
