@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from importlib.metadata import entry_points
+from pathlib import Path
 from xml.etree import ElementTree
 
 import msgspec
@@ -129,3 +131,23 @@ def test_dots_lie_where_their_values_are_and_their_band_around_them() -> None:
     assert float(tags["circle"][0].attrib["cx"]) == pytest.approx(left + width / 2, abs=0.1)
     line = tags["line"][-1].attrib
     assert [(float(line[end]) - left) / width for end in ("x1", "x2")] == pytest.approx([0.2, 0.8], abs=0.01)
+
+
+_ROOT = Path(__file__).parents[1]
+_COMMANDS = {entry.name for entry in entry_points(group="scopeline.commands")}
+
+
+def _figures(file: str) -> list[str]:
+    """Rows of a table and items of a list below the heading `Figures`."""
+    part = (_ROOT / file).read_text("utf-8").split("\n## Figures\n")[1].split("\n## ")[0]
+    return re.findall(r"^(?:- |\| )(?:.|\n(?=  ))*", part, re.MULTILINE)
+
+
+@pytest.mark.parametrize("file", ["README.md", "bench/README.md"])
+def test_every_figure_stands_beside_the_command_that_prints_it(file: str) -> None:
+    figures = [each for each in _figures(file) if not each.startswith(("| what |", "|---"))]
+    assert len(figures) > 10
+    for figure in figures:
+        assert re.search(r"`(scopeline|make|ray start|for k in) |\(the same command\)", figure), figure
+    for group, name in re.findall(r"`scopeline (bench|evaluate) (\w+)", "\n".join(figures)):
+        assert f"{group}.{name}" in _COMMANDS
