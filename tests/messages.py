@@ -68,7 +68,7 @@ class Script:
             "overlays": ["text"],
             "quality": 0.94,
             "heads": {"location": _head(LOCATIONS, 1), "mes": _head("0123", 2, expected=1.9)},
-            "masks": {"polyp": _mask()},
+            "masks": {"polyp": mask_result()},
             "smoothed": {"location": _smoothed(LOCATIONS, 1), "mes": _smoothed("0123", 2)},
             "segment": None,
             "state": "running",
@@ -168,7 +168,7 @@ def _head(labels: tuple[str, ...] | str, top: int, expected: float | None = None
     return HeadResult(probabilities=shares(labels, top), entropy=0.9, abstain=False, expected=expected)
 
 
-def _mask() -> MaskResult:
+def mask_result() -> MaskResult:
     return MaskResult(
         label="polyp",
         threshold=0.5,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scopeline.segment_findings import findings_text
 from scopeline.tally import OUTSIDE
 from scopeline.wire import NOTICE, SegmentMessage
 
@@ -29,17 +30,22 @@ def chapters_webvtt(segments: Sequence[SegmentMessage]) -> str:
 
 
 def chapter_title(segment: SegmentMessage) -> str:
-    """What a person reads: `sigmoid, MES 2, worst 3`."""
-    place = segment.location or "unknown location"
+    """What a person reads: `sigmoid, MES 2, worst 3, polyp in 30 of 412`."""
+    found = findings_text(segment.findings)
+    place = segment.location or ("" if found else "unknown location")
     if segment.location == OUTSIDE:
         return place
+    return ", ".join(part for part in (place, _grade(segment), found) if part)
+
+
+def _grade(segment: SegmentMessage) -> str:
     if not segment.assessable:
-        return f"{place}, not assessable"
+        return "not assessable"
     if segment.mes_dominant is None:
-        return place
+        return ""
     if segment.mes_worst is None or segment.mes_worst == segment.mes_dominant:
-        return f"{place}, MES {segment.mes_dominant}"
-    return f"{place}, MES {segment.mes_dominant}, worst {segment.mes_worst}"
+        return f"MES {segment.mes_dominant}"
+    return f"MES {segment.mes_dominant}, worst {segment.mes_worst}"
 
 
 def _timestamp(milliseconds: int) -> str:

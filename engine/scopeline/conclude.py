@@ -25,6 +25,7 @@ from scopeline.mask_results import tell_masks
 from scopeline.notices import Incident, Notice, Signal, Trouble
 from scopeline.prediction import Prediction, Probabilities
 from scopeline.prepare import Prepared
+from scopeline.segment_findings import said_of_frame
 from scopeline.segments import Observation, Segment, Segmenter
 from scopeline.signal_watch import SignalChange, SignalWatch
 from scopeline.smoothing import (
@@ -205,10 +206,10 @@ class Concluder:
         for mark in self._marks.due(prediction.time_s, prediction.captured_ns) if self._marks else ():
             yield from self._mark(mark, moment)
         smoothed = {name: self._smooth(name, prediction) for name in self._smoothers}
-        changed = self._segmenter.update(self._observation(prediction, smoothed))
-        yield from self._segment_messages(changed, moment)
         if masks is None:
             masks = self._mask_results(prediction, prepared.field)
+        changed = self._segmenter.update(self._observation(prediction, smoothed, masks))
+        yield from self._segment_messages(changed, moment)
         yield self._frame_message(prepared, prediction, smoothed, moment, masks)
         if prediction.time_s >= self._next_status_s:
             self._next_status_s = prediction.time_s + _STATUS_EVERY_S
@@ -289,7 +290,9 @@ class Concluder:
         weight = 1.0 if prediction.quality is None else prediction.quality
         return self._smoothers[name].update(prediction.time_s, scores, weight)
 
-    def _observation(self, prediction: Prediction, smoothed: Mapping[str, Smoothed]) -> Observation:
+    def _observation(
+        self, prediction: Prediction, smoothed: Mapping[str, Smoothed], masks: Mapping[str, MaskResult]
+    ) -> Observation:
         place = smoothed.get(self._location.name) if self._location else None
         return Observation(
             seq=prediction.seq,
@@ -300,6 +303,7 @@ class Concluder:
             grades=prediction.scores.get(self._grade.name) if self._grade else None,
             weight=1.0 if prediction.quality is None else prediction.quality,
             reason=prediction.reason,
+            findings=said_of_frame(self._heads.values(), prediction.scores, masks),
         )
 
     def _stamp(self, topic: str, moment: Moment) -> dict[str, Any]:
@@ -422,6 +426,7 @@ class Concluder:
                 key_frame=segment.key_frame,
                 key_frame_s=_rounded(segment.key_frame_s, 3),
                 marked=segment.marked,
+                findings={head: dict(counts) for head, counts in segment.findings.items()},
             )
 
     def _field_message(self, event: FieldEvent, moment: Moment) -> FieldMessage:

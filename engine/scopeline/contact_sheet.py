@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scopeline.field_of_view import FieldOfView
 from scopeline.overlay import OverlayKind
 from scopeline.picture import Pixels
+from scopeline.segment_findings import findings_text, most_found
 from scopeline.tally import OUTSIDE
 from scopeline.wire import SegmentMessage
 
@@ -115,6 +116,7 @@ def draw_contact_sheet(
     height = top + rows * (_PHOTO + _TEXT) + (rows - 1) * _GAP + _FOOTER
     sheet = np.full((height, width, 3), _PAPER, np.uint8)
     _draw_header(sheet, caption, len(segments), len(shown))
+    _draw_legend(sheet, segments)
     _draw_strip(sheet, segments, caption.stream_s)
     for place, segment in enumerate(shown):
         x = _MARGIN + place % columns * (_TILE + _GAP)
@@ -144,16 +146,17 @@ def _draw_header(sheet: Pixels, caption: Caption, segments: int, shown: int) -> 
     _write(sheet, _fit(caption.title, 38, room, bold=True), (_MARGIN, 74), 38, _INK, bold=True)
     facts = caption.facts if shown == segments else f"{caption.facts}; the {shown} longest are shown"
     _write(sheet, _fit(facts, 20, room), (_MARGIN, 112), 20, _SOFT)
-    _draw_legend(sheet)
 
 
-def _draw_legend(sheet: Pixels) -> None:
+def _draw_legend(sheet: Pixels, segments: Sequence[SegmentMessage]) -> None:
     """Colours and their meaning, below the time line."""
     x, y = _MARGIN, _HEADER + _STRIP + 30
+    graded = any(segment.histogram for segment in segments)
     entries: list[tuple[str, Colour]] = [
         (f"MES {grade}", colour) for grade, colour in enumerate(GRADE_COLOURS)
     ]
-    for label, colour in [*entries, ("not assessable", _GREY), ("outside", _PALE)]:
+    rest = [("not assessable" if graded else "inside", _GREY), ("outside", _PALE)]
+    for label, colour in [*entries, *rest] if graded else rest:
         _pill(sheet, (x, y - 14), (15, 15), colour, radius=4)
         _write(sheet, label, (x + 22, y), 17, _SOFT)
         x += 22 + _width(label, 17) + 22
@@ -190,7 +193,7 @@ def _draw_tile(tile: Pixels, segment: SegmentMessage, cutout: Cutout | None) -> 
     _draw_number(tile, segment)
     left, base = 22, _PHOTO + 34
     chips = _draw_chips(tile, segment)
-    place = segment.location or "unknown location"
+    place = segment.location or most_found(segment.findings) or "unknown location"
     _write(tile, _fit(place, 25, chips - left - 14, bold=True), (left, base), 25, _INK, bold=True)
     length = length_text(segment.end_s - segment.start_s)
     time = f"{clock(segment.start_s)} - {clock(segment.end_s)}   ({length})"
@@ -252,6 +255,8 @@ def _draw_chips(tile: Pixels, segment: SegmentMessage) -> int:
     x, y, height = _TILE - 18, _PHOTO + 10, 34
     if segment.location == OUTSIDE:
         return x
+    if segment.assessable and not segment.histogram:
+        return x  # nobody was asked for a grade
     if not segment.assessable or segment.mes_dominant is None:
         label = "not assessable" if not segment.assessable else "no grade"
         width = _width(label, 17) + 22
@@ -298,6 +303,9 @@ def _evidence(segment: SegmentMessage) -> str:
     if not segment.frames_seen:
         return "no frames"
     percent = 100 * segment.frames_usable / segment.frames_seen
+    found = findings_text(segment.findings)
+    if found:  # the bar below shows the share
+        return f"{segment.frames_usable} of {segment.frames_seen} usable; {found}"
     return f"{segment.frames_usable} of {segment.frames_seen} frames usable ({percent:.0f} %)"
 
 

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Final
 
+from scopeline.segment_findings import findings_cell
 from scopeline.summary import share
 from scopeline.wire import SegmentMessage
 
@@ -30,7 +31,7 @@ def segments_csv(segments: Sequence[SegmentMessage]) -> str:
 _COLUMNS = (
     "number", "location", "start_s", "end_s", "duration_s", "state", "assessable", "mes_dominant",
     "mes_worst", "mes_expected", "confidence", "grade_confidence", "frames_seen", "frames_usable",
-    "usable_share", "informative_s", "unusable", "key_frame", "key_frame_s", "marked",
+    "usable_share", "informative_s", "unusable", "key_frame", "key_frame_s", "marked", "findings",
 )  # fmt: skip
 
 
@@ -56,6 +57,7 @@ def _cells(segment: SegmentMessage) -> list[object]:
         segment.key_frame,
         segment.key_frame_s,
         _yes_no(segment.marked),
+        findings_cell(segment.findings),
     ]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 
 import numpy as np
@@ -35,6 +36,8 @@ class Sighting:
     """(K,) the frame's own location probabilities."""
     grades: list[float] | None
     """(G,) calibrated probabilities."""
+    findings: Mapping[str, str] = field(default_factory=dict)
+    """What other heads said, by head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class SegmentTally:
         self.informative_s = 0.0
         self.reasons: dict[str, int] = {}
         self.histogram = [0] * rules.grades
+        self.findings: dict[str, dict[str, int]] = {}
+        """Usable frames, by head and by what it said of them."""
         self.best: list[KeyFrame | None] = [None] * max(1, rules.grades)
         self.sustained = 0
         """Highest grade that held over a window so far."""
@@ -89,6 +94,9 @@ class SegmentTally:
             return
         self.usable += 1
         self.informative_s += sighting.step_s
+        for head, said in sighting.findings.items():
+            counts = self.findings.setdefault(head, {})
+            counts[said] = counts.get(said, 0) + 1
         block = self._block(sighting.time_s)
         if sighting.evidence is not None:
             for index, share in enumerate(sighting.evidence, start=1 + self._rules.grades):
@@ -102,6 +110,7 @@ class SegmentTally:
         """An independent copy."""
         twin = copy(self)
         twin.reasons, twin.histogram, twin.best = dict(self.reasons), list(self.histogram), list(self.best)
+        twin.findings = {head: dict(counts) for head, counts in self.findings.items()}
         twin._sums, twin._window, twin._reaching = list(self._sums), self._window.copy(), list(self._reaching)
         twin._blocks = [list(block) for block in self._blocks]
         return twin

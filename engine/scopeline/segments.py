@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import log
 from typing import Literal
 
@@ -92,6 +92,8 @@ class Observation:
     location_evidence: NDArray[np.floating] | Sequence[float] | None = None
     """(K,) calibrated location probabilities of this frame alone. They place boundaries more exactly than the
     smoothed posterior, which is taken instead when they are absent."""
+    findings: Mapping[str, str] = field(default_factory=dict)
+    """What heads that are neither of quality, location nor grade said of this frame, by head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,8 @@ class Segment:
     state: Literal["provisional", "final"]
     marked: bool
     """The operator named it."""
+    findings: Mapping[str, Mapping[str, int]]
+    """Usable frames, by head that is neither of quality, location nor grade, and by what it said."""
 
 
 @dataclass(slots=True)
@@ -234,6 +238,7 @@ class Segmenter:
             posterior,
             None if observation.reason is not None else evidence,
             _floats(observation.grades),
+            observation.findings,
         )
 
     def _locate(self, observation: Observation) -> str | None:
@@ -406,6 +411,7 @@ class Segmenter:
             assessable=assessable,
             state="final" if final else "provisional",
             marked=run.marked,
+            findings={head: dict(counts) for head, counts in tally.findings.items()},
         )
 
     def _is_assessable(self, run: _Open, tally: SegmentTally) -> bool:

@@ -194,6 +194,11 @@ _SEGMENTS: Final = pa.schema(
         _field("key_frame", pa.int64(), "number of the frame that stands for the segment"),
         _field("key_frame_s", pa.float64(), "its stream time", "s"),
         _field("marked", pa.bool_(), "whether the operator set the location"),
+        _field(
+            "findings",
+            pa.map_(pa.string(), pa.map_(pa.string(), pa.int64())),
+            "usable frames by head that is neither of quality, location nor grade, and by what it said",
+        ),
     ]
 )
 
@@ -206,6 +211,7 @@ def _segment_row(recording: str, segment: SegmentMessage) -> dict[str, Any]:
         "histogram": list(segment.histogram),
         "usable_share": share(segment.frames_usable, segment.frames_seen),
         "reasons": sorted(segment.reasons.items()),
+        "findings": [(head, sorted(counts.items())) for head, counts in sorted(segment.findings.items())],
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from scopeline.contact_sheet import clock, length_text
 from scopeline.outputs.findings import Findings
+from scopeline.segment_findings import findings_text
 from scopeline.summary import Summary, share
 from scopeline.tally import OUTSIDE
 from scopeline.wire import SegmentMessage
@@ -42,6 +43,8 @@ class SegmentLine:
     informative: str
     unusable: str
     marked: bool
+    findings: str
+    """`polyp in 30 of 42`, of usable frames; empty where no head found anything."""
 
 
 def headline(summary: Summary) -> list[Fact]:
@@ -130,6 +133,7 @@ def _line(segment: SegmentMessage) -> SegmentLine:
         informative=length_text(segment.informative_s),
         unusable=_percent(bad),
         marked=segment.marked,
+        findings=findings_text(segment.findings),
     )
 
 

@@ -169,7 +169,8 @@ class _Sheet(FPDF):
                     row.cell("no picture may be shown", style=plain)
                 else:
                     row.cell(img=io.BytesIO(jpeg(cutout.pixels)), img_fill_width=True)
-                row.cell(_plain(line.location + (" (operator)" if line.marked else "")))
+                said = f"\n{line.findings} frames" if line.findings else ""
+                row.cell(_plain(line.location + (" (operator)" if line.marked else "") + said))
                 row.cell(f"{line.time}\n{line.length}")
                 colour = (
                     None if line.worst is None else GRADE_COLOURS[min(line.worst, len(GRADE_COLOURS) - 1)]

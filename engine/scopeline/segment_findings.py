@@ -1,0 +1,58 @@
+"""Findings: what heads beside quality, location and grade said in a segment, counted in frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from scopeline.bundle import Head
+from scopeline.prediction import Probabilities
+from scopeline.wire import MaskResult
+
+NOTHING: Final = "none"
+"""What a mask head says that marks nothing on a frame."""
+
+Findings = Mapping[str, Mapping[str, int]]
+"""Usable frames, by head and by what it said of them."""
+
+
+def said_of_frame(
+    heads: Iterable[Head], scores: Mapping[str, Probabilities], masks: Mapping[str, MaskResult]
+) -> dict[str, str]:
+    """By head, the most probable label of one frame; of a mask head its label, or `none`. Heads that were not asked,
+    and those of quality, location and grade, say nothing here."""
+    said: dict[str, str] = {}
+    for head in heads:
+        if head.name in masks:
+            said[head.name] = masks[head.name].label if masks[head.name].regions else NOTHING
+        elif head.role == "finding" and head.name in scores:
+            said[head.name] = head.labels[int(scores[head.name].argmax())]
+    return said
+
+
+def findings_text(findings: Findings) -> str:
+    """For people: `polyp in 30 of 42`, per head what was said most; empty when nothing was found."""
+    return ", ".join(f"{label} in {count} of {asked}" for label, count, asked in _most(findings))
+
+
+def findings_cell(findings: Findings) -> str:
+    """For tables: `finding=polyp:30;finding=ulcerative-colitis:12`."""
+    return ";".join(
+        f"{head}={label}:{count}"
+        for head, counts in sorted(findings.items())
+        for label, count in sorted(counts.items())
+    )
+
+
+def most_found(findings: Findings) -> str | None:
+    """The label said most by the first head that found something."""
+    return next((label for label, _, _ in _most(findings)), None)
+
+
+def _most(findings: Findings) -> Iterable[tuple[str, int, int]]:
+    """Label, its frames and all frames asked, per head that found something."""
+    for counts in findings.values():
+        found = {label: count for label, count in counts.items() if label != NOTHING}
+        if found:
+            label = max(found, key=lambda each: (found[each], each))
+            yield label, found[label], sum(counts.values())
