@@ -94,7 +94,8 @@ def main() -> None:
     for row in next(iter(made.values())):
         for name in NETWORKS:
             try:
-                with torch.inference_mode():
+                # Not inference_mode: networks are made in here, and torch.compile wants weights made outside of it.
+                with torch.no_grad():
                     kept[f"{name}: {row}"] = measure(made[name][row](), 3 if device == "cpu" else 500)
             except Exception as error:  # a row that fails is a result: which, and why
                 kept[f"{name}: {row}"] = {"failed": str(error).splitlines()[0][:200]}
