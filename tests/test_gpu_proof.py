@@ -60,12 +60,12 @@ def test_the_fp16_graph_of_a_shipped_bundle_stays_within_the_bars_on_hostile_fra
 def test_packed_frames_come_back_in_any_size_with_their_times(tmp_path: Path) -> None:
     packed = tmp_path / "frames.zip"
     with zipfile.ZipFile(packed, "w") as file:
-        for clip, count in (("a", 2), ("b", 3)):
+        for clip, count in (("a", 2), ("b", 3), ("stills", 1)):
             for number in range(count):
                 picture = np.full((64, 64, 3), 40 * number, np.uint8)
                 file.writestr(f"{clip}/{number * 200:08}.jpg", cv2.imencode(".jpg", picture)[1].tobytes())
     frames, stretches = read_frames(packed, (32, 24))
-    assert frames.shape == (5, 24, 32, 3)
+    assert frames.shape == (6, 24, 32, 3)
     assert stretches == (Stretch(0, (0.0, 0.2)), Stretch(2, (0.0, 0.2, 0.4)))
     np.testing.assert_allclose(frames[4], 80, atol=2)
 

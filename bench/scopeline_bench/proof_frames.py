@@ -1,9 +1,9 @@
-"""Proof frames: real pictures for the parity gate on a machine that has no data: views of clips in one small file.
+"""Proof frames: real pictures for the parity gate on a machine that has no data: views of clips and stills in one file.
 
-    python -m scopeline_bench.proof_frames DATA OUT.zip     packs up to 1200 frames of the clips under DATA
+    python -m scopeline_bench.proof_frames DATA OUT.zip     packs 1200 pictures: of the clips, the rest of the stills
 
-Views are cut by the engine's own eyes at 256 px and stored as JPEG, named `<clip>/<milliseconds>.jpg`; where they are
-used they are shrunk by area to each network's input."""
+Views are cut by the engine's own eyes at 256 px and stored as JPEG, named `<clip>/<milliseconds>.jpg`, stills
+`stills/<number>.jpg`; where they are used they are shrunk by area to each network's input."""
 
 from __future__ import annotations
 
@@ -18,18 +18,22 @@ import cv2
 import numpy as np
 
 from scopeline.bundle import Input
-from scopeline.crop import CropKind
+from scopeline.crop import CropKind, View
 from scopeline.errors import SourceError
 from scopeline.field_tracker import FieldTracker
 from scopeline.parity import Stretch
-from scopeline.picture import Pixels
+from scopeline.picture import Pixels, picture_from_file
 from scopeline.prepare import Preparer
+from scopeline.seeing import see_still
 from scopeline.sources.media import MediaSource
 
 SIDE_PX: Final = 256
 MOST: Final = 1200
 _PER_CLIP: Final = 60
 _STEP_S: Final = 0.2
+_STILLS: Final = "stills"
+_NO_PICTURES: Final = ("masks", "mask")
+"""Folders whose images are answers, not questions."""
 
 
 def pack(data: Path, out: Path) -> int:
@@ -38,11 +42,33 @@ def pack(data: Path, out: Path) -> int:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as packed:
         for clip in sorted((data / "videos").glob("*.mp4")):
             for time_s, view in _views(clip):
-                done, jpeg = cv2.imencode(".jpg", view[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-                if done and count < MOST:
-                    packed.writestr(f"{clip.stem}/{round(time_s * 1000):08}.jpg", jpeg.tobytes())
+                if count < MOST:
+                    packed.writestr(f"{clip.stem}/{round(time_s * 1000):08}.jpg", _jpeg(view))
                     count += 1
+        view_of = View(CropKind.INSCRIBED, SIDE_PX, SIDE_PX)
+        for still in _spread(_stills(data / "images"), MOST - count):
+            view = see_still(picture_from_file(still), view_of)
+            packed.writestr(f"{_STILLS}/{count:08}.jpg", _jpeg(view))
+            count += 1
     return count
+
+
+def _jpeg(view: Pixels) -> bytes:
+    _, content = cv2.imencode(".jpg", view[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+    return content.tobytes()
+
+
+def _stills(folder: Path) -> list[Path]:
+    found = (path for kind in ("*.jpg", "*.png") for path in folder.rglob(kind))
+    return sorted(path for path in found if not set(path.parts) & set(_NO_PICTURES))
+
+
+def _spread(paths: list[Path], count: int) -> list[Path]:
+    """So many of them at even distances, or all."""
+    if count <= 0 or not paths:
+        return []
+    places = np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int))
+    return [paths[place] for place in places]
 
 
 def _views(clip: Path) -> Iterator[tuple[float, Pixels]]:
@@ -66,11 +92,12 @@ def _views(clip: Path) -> Iterator[tuple[float, Pixels]]:
 
 
 def read_frames(packed: Path, size: tuple[int, int]) -> tuple[Pixels, tuple[Stretch, ...]]:
-    """The frames of a file at width and height, (N, H, W, 3) uint8 RGB, and which follow each other in time."""
+    """The frames of a file at width and height, (N, H, W, 3) uint8 RGB, and which follow each other in time: those of
+    each clip, and no stills."""
     frames: list[Pixels] = []
     stretches: list[Stretch] = []
     with zipfile.ZipFile(packed) as file:
-        for _, names in groupby(sorted(file.namelist()), key=lambda name: name.partition("/")[0]):
+        for clip, names in groupby(sorted(file.namelist()), key=lambda name: name.partition("/")[0]):
             first, times_s = len(frames), []
             for name in names:
                 picture = cv2.imdecode(np.frombuffer(file.read(name), np.uint8), cv2.IMREAD_COLOR)
@@ -78,7 +105,8 @@ def read_frames(packed: Path, size: tuple[int, int]) -> tuple[Pixels, tuple[Stre
                     shrunk = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
                     frames.append(np.ascontiguousarray(shrunk[..., ::-1]).astype(np.uint8))
                     times_s.append(int(Path(name).stem) / 1000)
-            stretches.append(Stretch(first, tuple(times_s)))
+            if clip != _STILLS:
+                stretches.append(Stretch(first, tuple(times_s)))
     return np.stack(frames), tuple(stretches)
 
 
