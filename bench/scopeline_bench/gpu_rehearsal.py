@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from scopeline.backends import open_backend
 from scopeline.backends.tensorrt_half_graph import divide
+from scopeline.backends.tensorrt_runtime import check_precision
 from scopeline.bundle import Bundle, load_bundle
 from scopeline.parity import check_parity
 from scopeline_bench.gpu_latency import percentiles
@@ -22,14 +23,20 @@ from scopeline_bench.gpu_state_folder import SHIPPED, StateFolder
 
 
 class HalfGraphOnCpu:
-    """The FP16 graph of a bundle in ONNX Runtime."""
+    """The FP16 graph of a bundle in ONNX Runtime. `scopeline calibrate precision BUNDLE --precision fp16 --backend
+    scopeline_bench.gpu_rehearsal:HalfGraphOnCpu` judges it on real and on labelled pictures.
+
+    Raises:
+        BackendError: another precision was asked for.
+    """
 
     name, precision = "onnxruntime-half-graph", "fp16"
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int = 1, precision: str = "fp16") -> None:
+        check_precision(precision)
         self.graph = divide(bundle.onnx_path.read_bytes(), name=bundle.name, kept=bundle.network.fp32)
         options = ort.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = 1, 3
+        options.intra_op_num_threads, options.log_severity_level = threads, 3
         self._session = ort.InferenceSession(self.graph.half, options, providers=["CPUExecutionProvider"])
         self._heads = [output.name for output in self._session.get_outputs()]
 
