@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
 from media_clips import interlaced, number_in, numbered_pixels, write_clip
-from messages import Script, shares
+from messages import Script, mask_result, shares
 from scopeline.contact_sheet import Caption, Cutout, cut_to_field, draw_contact_sheet, length_text
 from scopeline.field_of_view import FieldOfView, Shape
 from scopeline.overlay import Overlay, OverlayKind
@@ -96,6 +97,32 @@ def test_text_within_the_field_is_masked() -> None:
     cutout = cut_to_field(screen, field)
     assert _magenta(cutout.pixels) == 0
     assert not cutout.mask[95:105, 100:110].any()
+
+
+def test_what_a_mask_head_marks_is_outlined_on_the_contact_sheet_and_nowhere_beyond_the_field(
+    tmp_path: Path,
+) -> None:
+    script, field = Script(), _field()
+    tally = _tally(script, script.segment(1, key_frame=5, key_frame_s=0.1))
+    x, y, width, height = field.box
+    left, top, right, bottom = x - 10.0, y + height / 4, x + width / 2, y + height * 3 / 4
+    mask = msgspec.structs.replace(
+        mask_result(), contours=[[(left, top), (right, top), (right, bottom), (left, bottom)]]
+    )
+    screen = np.full((240, 320, 3), _MUCOSA, np.uint8)
+    folders = {name: tmp_path / name for name in ("plain", "marked")}
+    for name, folder in folders.items():
+        folder.mkdir()
+        marked = {5: [mask]} if name == "marked" else {}
+        write_pictures(folder, tally, summarize(tally), dict.fromkeys(range(20), screen), None, marked=marked)
+    plain, outlined = (
+        rgb_pixels(picture_from_file(folder / "contact_sheet.jpg")).astype(int) for folder in folders.values()
+    )
+    changed = np.abs(plain - outlined).max(axis=2) > 60
+    assert changed.sum() > 200
+    beside = np.abs(plain - np.array((17, 20, 24))).max(axis=2) < 12  # the panel around the field
+    assert not (changed & beside).any()
+    assert (outlined[changed][:, 2] > outlined[changed][:, 0]).mean() > 0.8  # bluer than red
 
 
 def test_a_frame_of_another_size_than_its_field_is_refused() -> None:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,14 +34,15 @@ from scopeline.outputs.findings import Findings
 from scopeline.outputs.kinds import missing_outputs, write_outputs
 from scopeline.pictures import cutouts_of, wanted_frames, write_pictures
 from scopeline.replace_file import cannot_write, replace_file, unfinished
-from scopeline.results_folder import SUMMARY, read_tally
+from scopeline.results_folder import SUMMARY, read_frames, read_tally
+from scopeline.segment_findings import most_found
 from scopeline.sinks.folder import FolderSink, write_tables
 from scopeline.sources.key_frames import key_frames
 from scopeline.sources.media import MediaSource, probe
 from scopeline.sources.nvdec import Nvdec
 from scopeline.summary import Inputs, Recording, Summary, summarize
 from scopeline.tally import Tally
-from scopeline.wire import LedgerReport, Message
+from scopeline.wire import LedgerReport, MaskResult, Message
 
 PARTIAL: Final = ".partial"
 REPLACED: Final = ".old"
@@ -246,8 +247,16 @@ def failure(job: Job, error: Exception) -> Outcome:
 def _draw(job: Job, pipeline: Pipeline, tally: Tally, summary: Summary) -> dict[int, Cutout]:
     first = load_bundle(pipeline.bundle_path(pipeline.bundles[0])).input
     frames = key_frames(job.video, wanted_frames(tally), stream_s=tally.stream_s)
-    write_pictures(job.partial, tally, summary, frames, View(first.crop, first.width, first.height))
+    view = View(first.crop, first.width, first.height)
+    write_pictures(job.partial, tally, summary, frames, view, marked=_marked(job.partial, tally, frames))
     return cutouts_of(tally, frames)
+
+
+def _marked(folder: Path, tally: Tally, wanted: Collection[int]) -> dict[int, list[MaskResult]]:
+    """What is marked on these frames, by number. All frames are only read again where anything was marked at all."""
+    found = any(most_found(segment.findings) for segment in tally.segments)
+    frames = read_frames(folder) if found else ()
+    return {each.frame: list(each.masks.values()) for each in frames if each.masks and each.frame in wanted}
 
 
 def plan(

@@ -5,7 +5,7 @@ Every picture that is stored goes through here, cut to the field of view.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,11 +16,12 @@ from scopeline.contact_sheet import Caption, Cutout, clock, cut_to_field, draw_c
 from scopeline.crop import View
 from scopeline.field_of_view import FieldOfView
 from scopeline.field_sketch import draw_field
+from scopeline.mark_outlines import draw_marks
 from scopeline.picture import Pixels
 from scopeline.replace_file import replace_file
 from scopeline.summary import Summary
 from scopeline.tally import Tally
-from scopeline.wire import NOTICE
+from scopeline.wire import NOTICE, MaskResult
 
 CONTACT_SHEET: Final = "contact_sheet.jpg"
 FIELD: Final = "field.jpg"
@@ -35,7 +36,13 @@ def wanted_frames(tally: Tally) -> dict[int, float]:
 
 
 def write_pictures(
-    folder: Path, tally: Tally, summary: Summary, frames: Mapping[int, Pixels], view: View | None
+    folder: Path,
+    tally: Tally,
+    summary: Summary,
+    frames: Mapping[int, Pixels],
+    view: View | None,
+    *,
+    marked: Mapping[int, Sequence[MaskResult]] | None = None,
 ) -> None:
     """Write contact_sheet.jpg and, when the field was ever found, field.jpg.
 
@@ -44,11 +51,15 @@ def write_pictures(
     Args:
         frames: Whole frames, (H, W, 3) uint8 RGB, by number: those of `wanted_frames`, as far as there are.
         view: What the first network sees, to be drawn into the field sketch.
+        marked: What mask heads mark on these frames, by number; outlined on the contact sheet.
 
     Raises:
         SinkError: the folder cannot be written.
     """
-    sheet = draw_contact_sheet(tally.segments, cutouts_of(tally, frames), caption_of(summary))
+    outlined = {
+        number: _outlined(pixels, (marked or {}).get(number, ())) for number, pixels in frames.items()
+    }
+    sheet = draw_contact_sheet(tally.segments, cutouts_of(tally, outlined), caption_of(summary))
     replace_file(folder / CONTACT_SHEET, jpeg(sheet))
     middle = tally.middle_shot()
     if middle is not None and _fits(frames.get(middle.frame), middle.field):
@@ -110,6 +121,14 @@ def jpeg(pixels: Pixels) -> bytes:
         ".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
     )
     return content.tobytes()
+
+
+def _outlined(pixels: Pixels, masks: Sequence[MaskResult]) -> Pixels:
+    if not masks:
+        return pixels
+    canvas = pixels.copy()
+    draw_marks(canvas, masks)
+    return canvas
 
 
 def _fits(pixels: Pixels | None, field: FieldOfView) -> bool:

@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 from scopeline.contact_sheet import GRADE_COLOURS, clock, what_may_be_seen
 from scopeline.errors import SourceError
 from scopeline.field_of_view import FieldOfView
+from scopeline.mark_outlines import MARK, draw_marks
 from scopeline.outputs.findings import Findings
 from scopeline.picture import Pixels, rgb_pixels
 from scopeline.replace_file import cannot_write
@@ -38,7 +39,7 @@ _KEPT_SOUND: Final = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "al
 _SOUND_BIT_S: Final = 192_000
 _QUALITY: Final = "20"
 """x264's rate factor: no difference to the eye at half the bytes of 15."""
-_INK, _SOFT, _BAR, _MARK = (235, 239, 243), (150, 160, 172), (17, 21, 26), (64, 224, 255)
+_INK, _SOFT, _BAR = (235, 239, 243), (150, 160, 172), (17, 21, 26)
 
 
 def write_annotated_video(findings: Findings) -> Path:
@@ -171,9 +172,7 @@ class _Painter:
         canvas = np.zeros((height + _bar_height(height), width, 3), np.uint8)
         if shown and self._seen is not None and self._seen.shape == (height, width):
             cv2.copyTo(pixels, self._seen, canvas[:height])
-            for mask in message.masks.values():
-                outlines = [np.round(np.asarray(each) * 16).astype(np.int32) for each in mask.contours]
-                cv2.polylines(canvas, outlines, True, _MARK, max(2, height // 270), cv2.LINE_AA, shift=4)
+            draw_marks(canvas[:height], message.masks.values())
         else:
             why = (
                 "no field of view"
@@ -214,7 +213,7 @@ def _said(message: FrameMessage) -> list[tuple[str, tuple[int, int, int]]]:
             )  # brighter, on the dark bar
         parts.append((text, colour))
     parts += [
-        (f"{mask.label} {100 * mask.peak:.0f} %", _MARK) for mask in message.masks.values() if mask.regions
+        (f"{mask.label} {100 * mask.peak:.0f} %", MARK) for mask in message.masks.values() if mask.regions
     ]
     if message.reason is not None:
         parts.append((message.reason.replace("_", " "), _SOFT))
