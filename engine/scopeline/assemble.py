@@ -43,6 +43,7 @@ def assemble(
     *,
     live: bool,
     bulk: bool = False,
+    decode_ahead: bool = False,
     marks: MarkSource | None = None,
     on_message: Callable[[Message], None] | None = None,
     notices: Notices | None = None,
@@ -58,6 +59,7 @@ def assemble(
         sinks: Factories, called in the thread that will own the sinks.
         live: The newest frame wins; otherwise nothing is lost.
         bulk: Nobody watches: one thread does everything, several frames per inference, which is cheaper and later.
+        decode_ahead: In bulk, decode in a thread of its own: for a recording beside which a core is idle.
         marks: What the operator says, now or in a file beside a recording.
         on_message: Called with every message, in the concluding thread.
         notices: Where source, sinks and companions leave what they have to tell.
@@ -81,6 +83,7 @@ def assemble(
         ledger=Ledger(),
         live=live,
         bulk=pipeline.batch if bulk else None,
+        decode_ahead=decode_ahead,
         on_message=on_message,
         arrivals=Arrivals() if live else None,
         notices=notices,

@@ -90,6 +90,7 @@ class Batch:
 
     Args:
         pipeline: The set-up, the same for all.
+        decode_ahead: A core is idle beside this process: decode in a thread of its own.
         on_start: Called before a recording is read, with its length in seconds where it is known.
         on_message: Called with every message of every run, in the engine's thread.
         on_decoded: Called when a recording's last picture has been decoded; others are still being judged then.
@@ -99,11 +100,12 @@ class Batch:
         self,
         pipeline: Pipeline,
         *,
+        decode_ahead: bool = False,
         on_start: Callable[[Job, float | None], None] = lambda job, duration_s: None,
         on_message: Callable[[Message], None] | None = None,
         on_decoded: Callable[[], None] = lambda: None,
     ) -> None:
-        self._pipeline = pipeline
+        self._pipeline, self._decode_ahead = pipeline, decode_ahead
         self._on_start, self._on_message, self._on_decoded = on_start, on_message, on_decoded
         self._engine: Engine | None = None
         self.stopped = False
@@ -162,6 +164,7 @@ class Batch:
                 [make_sink],
                 live=False,
                 bulk=True,
+                decode_ahead=self._decode_ahead,
                 marks=marks,
                 on_message=self._on_message,
                 notices=notices,

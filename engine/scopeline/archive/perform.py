@@ -133,7 +133,13 @@ def _recording(task: RecordingTask, control: Control) -> Answer:
     def begin(job: Job, duration_s: float | None) -> None:
         length_s[0] = duration_s
 
-    run = Batch(task.setup.pipeline, on_start=begin, on_message=hear, on_decoded=control.decoded)
+    run = Batch(
+        task.setup.pipeline,
+        decode_ahead=task.setup.decode_ahead,
+        on_start=begin,
+        on_message=hear,
+        on_decoded=control.decoded,
+    )
     control.holds(run)
     return Ended(run.work_on(task.job))
 

@@ -26,6 +26,8 @@ class Setup:
     pipeline: Pipeline
     chunk_s: float
     """Recordings longer than one and a half of it are worked on in chunks of about this length."""
+    decode_ahead: bool = False
+    """There is a second core for each recording that is worked on in one pass."""
 
     def travelling(self) -> Setup:
         """The same for another machine, where what ships with Scopeline may lie in another folder."""

@@ -101,7 +101,10 @@ def batch(
     view = BatchView(console, jobs)
     outcomes = []
     with closing(_workers(workers, ray, task_cpus, task_gpus)) as crew:
-        run = Archive(Setup(chosen, 60 * chunk_minutes), crew, out, retries=retries, on_progress=view.hear)
+        setup = Setup(
+            chosen, 60 * chunk_minutes, decode_ahead=ray is None and 2 * len(jobs) <= (workers or cores())
+        )
+        run = Archive(setup, crew, out, retries=retries, on_progress=view.hear)
         with stops_on_interrupt(run), view.progress:
             for outcome in run.work(jobs, again=again):
                 outcomes.append(outcome)
