@@ -57,6 +57,9 @@ def long(
     workers: Annotated[int, typer.Option(min=1, help="Processes of the run in pieces.")] = 2,
     chunk_minutes: Annotated[float, typer.Option(help="As of `scopeline batch`.")] = 5.0,
     pipeline: _Pipeline = "colonoscopy",
+    work: Annotated[
+        Path | None, typer.Option(help="Folder that keeps what was done; the same command goes on.")
+    ] = None,
     out: _Out = None,
 ) -> None:
     """One long 1080p recording in pieces and in one pass: memory over time, and whether the results are the same.
@@ -67,7 +70,13 @@ def long(
     from scopeline_bench import long_recording as bench
 
     if not bench.main(
-        minutes=minutes, fps=fps, workers=workers, chunk_minutes=chunk_minutes, pipeline=pipeline, out=out
+        minutes=minutes,
+        fps=fps,
+        workers=workers,
+        chunk_minutes=chunk_minutes,
+        pipeline=pipeline,
+        work=work,
+        out=out,
     ):
         raise typer.Exit(1)
 

@@ -23,6 +23,8 @@ class Watched:
     said: str
     memory_mb: list[tuple[float, float]] = field(default_factory=list)
     """Seconds since the start and the resident memory of the largest process, in 10^6 bytes."""
+    went_on: bool = False
+    """Whether an earlier call had done a part of it."""
 
 
 def arguments(inputs: Path, out: Path, pipeline: str, more: Sequence[str] = ()) -> list[str]:

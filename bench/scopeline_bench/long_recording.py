@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from scopeline_bench.stage import drawn_clip, progress_bar
 
 _PLAN = ClipPlan(1920, 1080, 25, 1, 6.0, loop=250)
 """At other frame rates the bit rate goes with it: a picture has as many bytes and costs as much to decode."""
+_EVERY_S = 2.0
 _SETTLED_SHARE = 0.2
 """Growth is reckoned from here on: by then every buffer has been used once."""
 ALLOWED_SHARE, ALLOWED_MB = 0.05, 10.0
@@ -34,6 +37,8 @@ class Long(msgspec.Struct, frozen=True, kw_only=True):
     one_pass_s: float
     memory_mb: dict[str, list[tuple[float, float]]]
     """By run: seconds and resident memory of the largest process."""
+    went_on: list[str]
+    """Runs of which an earlier call had done a part; time and memory are those of the last one."""
     different: list[str]
 
     def growth_mb(self, run: str) -> float:
@@ -48,20 +53,25 @@ class Long(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def main(
-    *, minutes: float, fps: int, workers: int, chunk_minutes: float, pipeline: str, out: Path | None
+    *,
+    minutes: float,
+    fps: int,
+    workers: int,
+    chunk_minutes: float,
+    pipeline: str,
+    work: Path | None,
+    out: Path | None,
 ) -> bool:
     """Measure, print, save; whether memory was flat and the results were the same."""
     console, machine = Console(), this_machine()
     with progress_bar(console) as progress:
         clip = drawn_clip(_plan(minutes, fps), progress)
-    every_s = 2.0
-    with tempfile.TemporaryDirectory(prefix="scopeline-long-") as folder:
-        root = Path(folder)
+    with _place(work) as root:
         more = ["--workers", str(workers), "--chunk-minutes", str(chunk_minutes)]
-        pieces = run_batch(arguments(clip, root / "pieces", pipeline, more), every_s=every_s)
+        pieces = _run(arguments(clip, root / "pieces", pipeline, more), root / "pieces")
         console.print(f"in pieces: {pieces.seconds:.0f} s, exit code {pieces.exit_code}")
         more = ["--workers", "1", "--chunk-minutes", str(2 * minutes)]
-        whole = run_batch(arguments(clip, root / "whole", pipeline, more), every_s=every_s)
+        whole = _run(arguments(clip, root / "whole", pipeline, more), root / "whole")
         console.print(f"in one pass: {whole.seconds:.0f} s, exit code {whole.exit_code}")
         here, there = (digests(root / name / clip.stem) for name in ("pieces", "whole"))
     kept = Long(
@@ -72,10 +82,33 @@ def main(
         pieces_s=round(pieces.seconds, 1),
         one_pass_s=round(whole.seconds, 1),
         memory_mb={"pieces": pieces.memory_mb, "one pass": whole.memory_mb},
+        went_on=[name for name, run in (("pieces", pieces), ("one pass", whole)) if run.went_on],
         different=[name for name in sorted({*here, *there}) if here.get(name) != there.get(name)],
     )
     publish("long", console, out, machine, [_table(kept)], _notes(kept, machine, pieces, whole), kept)
     return not kept.different and all(kept.is_flat(run) for run in kept.memory_mb)
+
+
+@contextlib.contextmanager
+def _place(work: Path | None) -> Iterator[Path]:
+    if work is not None:
+        work.mkdir(parents=True, exist_ok=True)
+        yield work
+        return
+    with tempfile.TemporaryDirectory(prefix="scopeline-long-") as folder:
+        yield Path(folder)
+
+
+def _run(command: Sequence[str], results: Path) -> Watched:
+    """The run, or what an earlier call has kept of it."""
+    kept = results.with_suffix(".json")
+    if kept.is_file():
+        return msgspec.json.decode(kept.read_bytes(), type=Watched)
+    went_on = results.exists()
+    watched = replace(run_batch(command, every_s=_EVERY_S), went_on=went_on)
+    if watched.exit_code == 0:
+        kept.write_bytes(msgspec.json.encode(watched))
+    return watched
 
 
 def _plan(minutes: float, fps: int) -> ClipPlan:
@@ -102,5 +135,9 @@ def _notes(kept: Long, machine: Machine, pieces: Watched, whole: Watched) -> lis
     return [
         f"Results in pieces of {kept.chunk_minutes:g} minutes with {kept.workers} workers and in one pass: {same}.",
         f"Exit codes {pieces.exit_code} and {whole.exit_code}.",
+        *(
+            f"Run {name}: goes on with what an earlier call had done; time and memory are of the last."
+            for name in kept.went_on
+        ),
         describe(machine, load()),
     ]
