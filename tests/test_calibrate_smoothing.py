@@ -17,9 +17,9 @@ from scopeline_calibration.labelled_sequence import LabelledSequence, read_seque
 from scopeline_calibration.pipeline_smoothing import with_smoothing, write_smoothing
 from scopeline_calibration.smoothing_check import held_out_rows
 from scopeline_calibration.smoothing_commands import calibrate_smoothing
-from scopeline_calibration.smoothing_curve import SmoothingCurve, choose, curve_of, settings_grid
+from scopeline_calibration.smoothing_curve import Bounds, SmoothingCurve, choose, curve_of, settings_grid
 from scopeline_calibration.smoothing_plot import draw_curve
-from scopeline_calibration.smoothing_point import SmoothingPoint, measure
+from scopeline_calibration.smoothing_point import Delays, SmoothingPoint, measure
 from scopeline_calibration.smoothing_report import SmoothingReport
 from scopeline_calibration.smoothing_suite import LEVELS
 from tiny_bundle import write_tiny_pipeline
@@ -98,14 +98,39 @@ def test_the_rule_takes_the_quickest_of_the_best_within_the_bound() -> None:
     points = [
         _point(9, 1, score=40), _point(4, 2, score=89.5), _point(2, 3, score=90), _point(1, 4, score=95, missed=5)
     ]  # fmt: skip
-    assert choose(points, [True] * 4, 0.01) == (1, True)
-    assert choose(points, [True, False, True, True], 0.01) == (2, True)
-    assert choose(points, [True] * 4, 0.05) == (3, True)
+    assert choose(points, [True] * 4, Bounds(most_missed=0.01)) == (1, True)
+    assert choose(points, [True, False, True, True], Bounds(most_missed=0.01)) == (2, True)
+    assert choose(points, [True] * 4, Bounds(most_missed=0.05)) == (3, True)
+
+
+def test_a_point_that_is_too_slow_for_a_strong_head_is_not_taken() -> None:
+    slow, quick = (
+        msgspec.structs.replace(_point(2, 3, score=score), by_group={"87.2%": Delays(p50_s=4.0, p90_s=p90_s)})
+        for score, p90_s in ((95, 10.4), (90, 9.8))
+    )
+    missing = msgspec.structs.replace(slow, by_group={"87.2%": Delays(p50_s=4.0, p90_s=None)})
+    points = [slow, quick, missing]
+    assert choose(points, [True] * 3, Bounds(most_missed=0.01, quick_for="87.2%")) == (1, True)
+    assert choose(points, [True] * 3, Bounds(most_missed=0.01)) == (0, True)
+
+
+def test_a_point_that_flips_more_than_the_truth_is_not_taken() -> None:
+    points = [_point(5, 1, score=95), _point(2, 3, score=90)]
+    true_flips = points[0].true_flips_per_1000
+    assert points[1].flips_per_1000 <= 2 * true_flips < points[0].flips_per_1000
+    assert choose(points, [True] * 2, Bounds(most_missed=0.01, flips_of_truth=2.0)) == (1, True)
+
+
+def test_delays_are_told_for_each_strength_of_the_head() -> None:
+    sequences = [_sequence([0] * 300 + [1] * 300)]
+    point = measure(LOCATION_SMOOTHING, sequences)
+    assert list(point.by_group) == [sequences[0].group]
+    assert point.by_group[sequences[0].group].p90_s == point.delay_p90_s
 
 
 def test_where_nothing_is_within_the_bound_the_fewest_misses_decide() -> None:
     points = [_point(3, 1, missed=9), _point(2, 2, missed=8), _point(1, 3, score=99, missed=9)]
-    assert choose(points, [True] * 3, 0.01) == (1, False)
+    assert choose(points, [True] * 3, Bounds(most_missed=0.01)) == (1, False)
 
 
 @pytest.mark.parametrize("base", [LOCATION_SMOOTHING, GRADE_SMOOTHING])
@@ -174,7 +199,12 @@ def test_a_section_in_the_middle_is_replaced_in_its_place() -> None:
 def test_the_plot_is_a_picture(tmp_path: Path) -> None:
     points = (_point(5, 1), _point(2, 3))
     curve = SmoothingCurve(
-        points=points, on_curve=(True, True), chosen=1, default=0, most_missed=0.01, within_bound=True
+        points=points,
+        on_curve=(True, True),
+        chosen=1,
+        default=0,
+        bounds=Bounds(most_missed=0.01),
+        within_bounds=True,
     )
     draw_curve(curve, tmp_path / "curve.png", title="planted")
     assert (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG"
@@ -226,6 +256,7 @@ def test_the_default_stands_on_the_curve_that_was_printed(role: str, default: Sm
     curve = report.curve
     assert curve.points[curve.default].settings == default
     assert curve.default_is_on_curve
+    assert curve.default == curve.chosen
     assert curve_of(curve.points) == list(curve.on_curve)
-    assert choose(curve.points, curve.on_curve, curve.most_missed) == (curve.chosen, curve.within_bound)
+    assert choose(curve.points, curve.on_curve, curve.bounds) == (curve.chosen, curve.within_bounds)
     assert all("met" in line for line in report.acceptance.get("default", []))

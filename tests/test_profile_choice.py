@@ -15,7 +15,7 @@ from scopeline.field_of_view import FieldOfView, Shape
 from scopeline.field_tracker import FieldEvent, FieldTracker
 from scopeline.overlay import Overlay, OverlayKind
 from scopeline.picture import Pixels, picture_from_rgb
-from scopeline.profile_choice import AGREES_AT, NONE, ProfileChoice, load_choice, outline_iou
+from scopeline.profile_choice import AGREES_AT, AUTO, ProfileChoice, load_choice, outline_iou
 from scopeline.scope_profile import PinnedOverlay, ScopeProfile
 from scopeline.shipped import shipped_scopes
 from scopeline.simulation.screen import Screen, random_screen
@@ -184,8 +184,8 @@ def test_on_real_clips_the_profile_that_belongs_to_them_is_taken_and_no_other(
     assert taken.chosen_iou >= taken.found_iou - 0.005
 
 
-def test_a_profile_is_taken_only_where_a_pipeline_asks_for_it() -> None:
-    assert FieldRule().profile == NONE
+def test_profiles_are_recognised_unless_a_pipeline_says_none() -> None:
+    assert FieldRule().profile == AUTO
 
 
 def test_boxes_that_cannot_be_read_are_refused(tmp_path: Path) -> None:

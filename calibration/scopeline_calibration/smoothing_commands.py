@@ -14,10 +14,13 @@ from scopeline.errors import ConfigError
 if TYPE_CHECKING:
     from scopeline_calibration.labelled_sequence import LabelledSequence
 
-TUNING_GRADE_SEEDS = range(3100, 3112)
-CHECK_GRADE_SEEDS = range(3200, 3206)
+TUNING_GRADE_SEEDS = range(3100, 3124)
+CHECK_GRADE_SEEDS = range(3200, 3212)
 _MOST_MISSED = {"location": 0.01, "grade": 0.30}
 """Grades come in patches of three to eight seconds, which no tag that must be steady can all show."""
+_FLIPS_OF_TRUTH = {"location": None, "grade": 1.0}
+"""A grade's tag that changes more often than the grade makes changes up. For places the time to a stable tag is what
+holds the point back."""
 
 
 def calibrate_smoothing(
@@ -34,8 +37,12 @@ def calibrate_smoothing(
     ] = "location",
     procedures: Annotated[
         int,
-        typer.Option(help="Simulated procedures to choose on, at each strength of the head.", min=1, max=24),
-    ] = 8,
+        typer.Option(
+            help="Simulated procedures to choose on, at each strength of the head; 24 take some minutes.",
+            min=1,
+            max=24,
+        ),
+    ] = 24,
     most_missed: Annotated[
         float | None,
         typer.Option(
@@ -74,7 +81,7 @@ def calibrate_smoothing(
     from scopeline.replace_file import cannot_write, replace_file
     from scopeline_calibration.pipeline_smoothing import default_for, write_smoothing
     from scopeline_calibration.smoothing_check import held_out_rows
-    from scopeline_calibration.smoothing_curve import measure_curve, settings_grid
+    from scopeline_calibration.smoothing_curve import Bounds, measure_curve, settings_grid
     from scopeline_calibration.smoothing_plot import draw_curve
     from scopeline_calibration.smoothing_point import measure
     from scopeline_calibration.smoothing_report import (
@@ -105,7 +112,11 @@ def calibrate_smoothing(
         curve = measure_curve(
             base,
             tune,
-            most_missed=_MOST_MISSED[role] if most_missed is None else most_missed,
+            bounds=Bounds(
+                most_missed=_MOST_MISSED[role] if most_missed is None else most_missed,
+                flips_of_truth=_FLIPS_OF_TRUTH[role],
+                quick_for=f"{max(LEVELS):.1%}" if simulated_places else None,
+            ),
             done=lambda: progress.advance(task),
         )
         chosen = curve.points[curve.chosen].settings

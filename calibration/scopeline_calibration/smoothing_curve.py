@@ -21,6 +21,45 @@ _CONFIRM_S = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
 _FEWER = (2.0, 4.0, 6.0)
 
 
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """What a point has to keep to be taken, whatever its scores."""
+
+    most_missed: float
+    """Share of true episodes, 0..1, that may be missed."""
+    flips_of_truth: float | None = None
+    """Flips at most, as a multiple of the truth's own; None asks nothing."""
+    quick_for: str | None = None
+    """Group of sequences that has to be quick; None asks none to be."""
+    p50_s: float = 5.0
+    """That group's time to the first stable tag (acceptance H2)."""
+    p90_s: float = 10.0
+
+    def hold(self, point: SmoothingPoint) -> bool:
+        """Whether a point keeps within them."""
+        if point.missed_share > self.most_missed:
+            return False
+        most_flips = self.flips_of_truth
+        if most_flips is not None and point.flips_per_1000 > most_flips * point.true_flips_per_1000:
+            return False
+        if self.quick_for is None:
+            return True
+        delays = point.by_group[self.quick_for]
+        return (
+            delays.p50_s is not None
+            and delays.p90_s is not None
+            and delays.p50_s <= self.p50_s
+            and delays.p90_s <= self.p90_s
+        )
+
+    def __str__(self) -> str:
+        missed = f"misses at most {100 * self.most_missed:g} %"
+        if self.flips_of_truth is not None:
+            missed += f"; flips at most {self.flips_of_truth:g} times the truth's own"
+        if self.quick_for is None:
+            return missed
+        return f"{missed}; at {self.quick_for} a stable tag within {self.p50_s:g} s (p50) and {self.p90_s:g} s (p90)"
+
+
 class SmoothingCurve(msgspec.Struct, frozen=True, kw_only=True):
     """All points that were measured, and what follows from them."""
 
@@ -30,10 +69,9 @@ class SmoothingCurve(msgspec.Struct, frozen=True, kw_only=True):
     """Index of the point taken."""
     default: int
     """Index of the library's default for this role."""
-    most_missed: float
-    """Share of episodes, 0..1, that the chosen point may miss."""
-    within_bound: bool
-    """Whether any point misses so few; if none does, those that miss fewest are chosen from."""
+    bounds: Bounds
+    within_bounds: bool
+    """Whether any point keeps the bounds; if none does, those that miss fewest are chosen from."""
 
     @property
     def default_is_on_curve(self) -> bool:
@@ -45,7 +83,7 @@ def settings_grid(base: SmoothingSettings) -> list[SmoothingSettings]:
     changes: list[dict[str, str | float]] = [{"confirm_s": confirm_s} for confirm_s in _CONFIRM_S]
     changes += [{"tau_s": 3.0, "confirm_s": c} for c in _FEWER]
     changes += [{"allowance": nats, "confirm_s": c} for nats in (0.35, 1.4) for c in _FEWER]
-    changes += [{"young": young, "confirm_s": 4.0} for young in (0.0, 2.0)]
+    changes += [{"young": young, "confirm_s": 4.0} for young in (0.0, 1.0, 2.0, 3.0) if young != base.young]
     changes += [
         {"method": "hmm", "evidence_per_s": per_s, "confirm_s": c} for per_s in (0.25, 0.5) for c in _FEWER
     ]
@@ -58,7 +96,7 @@ def measure_curve(
     base: SmoothingSettings,
     sequences: Sequence[LabelledSequence],
     *,
-    most_missed: float,
+    bounds: Bounds,
     done: Callable[[], object] = lambda: None,
 ) -> SmoothingCurve:
     """Measure every setting of the grid and choose one.
@@ -66,7 +104,7 @@ def measure_curve(
     Args:
         base: The default of the head's role.
         sequences: What to choose on.
-        most_missed: Share of true episodes, 0..1, that the chosen setting may miss.
+        bounds: What the chosen setting has to keep.
         done: Called after each setting.
     """
     points: list[SmoothingPoint] = []
@@ -74,15 +112,15 @@ def measure_curve(
         points.append(measure(settings, sequences))
         done()
     on_curve = curve_of(points)
-    chosen, within = choose(points, on_curve, most_missed)
+    chosen, within = choose(points, on_curve, bounds)
     default = next(index for index, point in enumerate(points) if point.settings == base)
     return SmoothingCurve(
         points=tuple(points),
         on_curve=tuple(on_curve),
         chosen=chosen,
         default=default,
-        most_missed=most_missed,
-        within_bound=within,
+        bounds=bounds,
+        within_bounds=within,
     )
 
 
@@ -91,16 +129,14 @@ def curve_of(points: Sequence[SmoothingPoint]) -> list[bool]:
     return [not any(_beats(other, point) for other in points) for point in points]
 
 
-def choose(
-    points: Sequence[SmoothingPoint], on_curve: Sequence[bool], most_missed: float
-) -> tuple[int, bool]:
-    """The point to take, and whether it misses no more episodes than allowed.
+def choose(points: Sequence[SmoothingPoint], on_curve: Sequence[bool], bounds: Bounds) -> tuple[int, bool]:
+    """The point to take, and whether it keeps the bounds.
 
-    On the curve, with misses within the bound: the best mean of edit score and F1@50; of those within a point of the
-    best, the one with the shortest time to the first stable tag.
+    On the curve, within the bounds: the best mean of edit score and F1@50; of those within a point of the best, the
+    one with the shortest time to the first stable tag.
     """
     standing = [index for index, stands in enumerate(on_curve) if stands]
-    allowed = [index for index in standing if points[index].missed_share <= most_missed]
+    allowed = [index for index in standing if bounds.hold(points[index])]
     if not allowed:
         fewest = min(points[index].missed for index in standing)
         allowed_anyway = [index for index in standing if points[index].missed == fewest]

@@ -11,6 +11,8 @@ from scopeline_calibration.smoothing_curve import SmoothingCurve
 from scopeline_calibration.smoothing_point import SmoothingPoint
 
 _COLOURS = {"ema": BLUE, "hmm": ORANGE}
+_ALONE = ((30, 34), (34, -44), (-40, 60))
+"""Where the label stands, in points from its own, when default and chosen point are one; by panel, off the curve."""
 
 
 def draw_curve(curve: SmoothingCurve, path: Path, *, title: str) -> None:
@@ -28,7 +30,7 @@ def draw_curve(curve: SmoothingCurve, path: Path, *, title: str) -> None:
     for place, (heading, up, value) in enumerate(panels, start=1):
         axes = plot.add_subplot(1, 3, place)
         calm(axes, title=heading, across="mean time to first stable tag, s (a miss counts whole)", up=up)
-        _points(axes, curve, value)
+        _points(axes, curve, value, _ALONE[place - 1])
         if place == 1:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
@@ -54,7 +56,9 @@ def draw_curve(curve: SmoothingCurve, path: Path, *, title: str) -> None:
     save(plot, path)
 
 
-def _points(axes: Any, curve: SmoothingCurve, value: Callable[[SmoothingPoint], float]) -> None:
+def _points(
+    axes: Any, curve: SmoothingCurve, value: Callable[[SmoothingPoint], float], alone: tuple[int, int]
+) -> None:
     for method, colour in _COLOURS.items():
         for stands in (False, True):
             kept = [
@@ -76,11 +80,13 @@ def _points(axes: Any, curve: SmoothingCurve, value: Callable[[SmoothingPoint], 
     )
     axes.plot([x for x, _ in line], [y for _, y in line], color=QUIET, linewidth=0.8, zorder=0)
     marks = [(curve.points[curve.default], "default"), (curve.points[curve.chosen], "chosen")]
+    if curve.default == curve.chosen:
+        marks = [(curve.points[curve.default], "default, chosen")]
     for is_later, (point, label) in enumerate(sorted(marks, key=lambda mark: mark[0].delay_s)):
         axes.annotate(
             label,
             (point.delay_s, value(point)),
-            xytext=(14, 16) if is_later else (-46, -24),
+            xytext=alone if len(marks) == 1 else (14, 16) if is_later else (-46, -24),
             textcoords="offset points",
             fontsize=8,
             color=INK,

@@ -14,6 +14,13 @@ from scopeline.smoothing import SmoothingSettings, make_smoother
 from scopeline_calibration.labelled_sequence import LabelledSequence
 
 
+class Delays(msgspec.Struct, frozen=True, kw_only=True):
+    """Time to the first stable tag; None where so many episodes were missed."""
+
+    p50_s: float | None
+    p90_s: float | None
+
+
 class SmoothingPoint(msgspec.Struct, frozen=True, kw_only=True):
     """One setting's figures. Scores are means over sequences, delays and misses are pooled over true episodes."""
 
@@ -35,6 +42,8 @@ class SmoothingPoint(msgspec.Struct, frozen=True, kw_only=True):
     episodes: int
     false_s_per_minute: float
     """Seconds per minute during which a wrong tag was shown."""
+    by_group: dict[str, Delays] = {}
+    """Delays of the sequences of one group: of the simulator's, by the strength of the head."""
 
     @property
     def missed_share(self) -> float:
@@ -60,6 +69,7 @@ def measure(settings: SmoothingSettings, sequences: Sequence[LabelledSequence]) 
     """Run the library's own smoother over every sequence and score its live tags."""
     tallies: list[_Tally] = []
     delays_s: list[float] = []
+    by_group: dict[str, list[float]] = {}
     counted_s: list[float] = []
     for sequence in sequences:
         tags = smoothed_tags(settings, sequence)
@@ -77,6 +87,7 @@ def measure(settings: SmoothingSettings, sequences: Sequence[LabelledSequence]) 
         )
         for episode in episodes(tags, truth, time_s):
             delays_s.append(episode.delay_s)
+            by_group.setdefault(sequence.group, []).append(episode.delay_s)
             counted_s.append(min(episode.delay_s, episode.end_s - episode.start_s))
     f1_means = np.mean([tally.f1 for tally in tallies], axis=0).tolist()
     return SmoothingPoint(
@@ -93,6 +104,10 @@ def measure(settings: SmoothingSettings, sequences: Sequence[LabelledSequence]) 
         missed=sum(delay_s == inf for delay_s in delays_s),
         episodes=len(delays_s),
         false_s_per_minute=float(np.mean([tally.false_s for tally in tallies])),
+        by_group={
+            group: Delays(p50_s=_quantile(each, 0.5), p90_s=_quantile(each, 0.9))
+            for group, each in by_group.items()
+        },
     )
 
 

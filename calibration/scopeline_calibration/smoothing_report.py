@@ -16,7 +16,7 @@ from scopeline_calibration.smoothing_suite import TEST_SEEDS, Row
 
 VARIED = ("method", "tau_s", "allowance", "young", "confirm_s", "evidence_per_s")
 RULE = (
-    "on the curve, misses within the bound: the best mean of edit score and F1@50; of those within a point of it, the "
+    "on the curve, within the bounds: the best mean of edit score and F1@50; of those within a point of it, the "
     "quickest to a stable tag"
 )
 
@@ -60,13 +60,10 @@ def print_report(report: SmoothingReport, console: Console) -> None:
     """The table, the chosen point and what it costs."""
     curve = report.curve
     console.print(_table(curve, f"{report.role} head, chosen on {report.chosen_on}"))
-    bound = f"{100 * curve.most_missed:g} %"
-    if not curve.within_bound:
-        console.print(
-            f"no setting on the curve misses as little as {bound}: chosen among those that miss fewest"
-        )
+    if not curve.within_bounds:
+        console.print("no setting on the curve keeps the bounds: chosen among those that miss fewest")
     chosen, default = curve.points[curve.chosen], curve.points[curve.default]
-    console.print(f"rule: {report.rule} (bound on misses {bound})", highlight=False)
+    console.print(f"rule: {report.rule} (bounds: {curve.bounds})", highlight=False)
     console.print(f"chosen: {settings_words(chosen.settings)}; {_gain_and_cost(chosen)}", highlight=False)
     where = "on the curve" if curve.default_is_on_curve else "BESIDE the curve"
     is_chosen = " and the chosen one" if curve.chosen == curve.default else ""

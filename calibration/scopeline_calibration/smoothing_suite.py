@@ -38,7 +38,7 @@ from scopeline_calibration.sequence_simulator import (
 )
 
 TUNING_SEEDS = range(100, 124)
-"""Procedures on which the smoothing was chosen (and 600-799 for scenes in one place, 3100-3111 for grades)."""
+"""Procedures on which the smoothing was chosen (and 600-799 for scenes in one place, 3100-3123 for grades)."""
 TEST_SEEDS = range(1000, 1016)
 STATIC_SEEDS = range(2000, 2016)
 GRADED_SEEDS = range(3000, 3016)

@@ -55,10 +55,9 @@ class QualityRule(_Section, frozen=True, kw_only=True):
 
 
 class FieldRule(_Section, frozen=True, kw_only=True):
-    profile: str = "none"
-    """`none`: the field is found by itself. `auto`: the same, and a shipped scope profile takes its place while it
-    agrees; not the default, because no clip gained by it but those that a profile was fitted on. Anything else names a
-    scope profile that pins the field of view."""
+    profile: str = "auto"
+    """`auto`: the field is found by itself, and a shipped scope profile for exactly this signal size takes its place
+    while it agrees. `none`: found by itself only. Anything else names a scope profile that pins the field of view."""
 
 
 class Publishing(_Section, frozen=True, kw_only=True):

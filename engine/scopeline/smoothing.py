@@ -46,7 +46,7 @@ class SmoothingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     confirm_s: float = 4.0
     """Evidence a challenger needs: seconds of good frames with a lead of one nat over the allowance. Twice
     the lead needs half the time."""
-    young: float = 1.0
+    young: float = 2.0
     """How much more a challenger needs right after a change, as a share of `confirm_s`; wears off within a minute."""
     allowance: float = 0.7
     """Lead in nats that does not count: what slow errors of the head produce by themselves."""
@@ -86,8 +86,9 @@ class SmoothingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 LOCATION_SMOOTHING = SmoothingSettings()
-GRADE_SMOOTHING = SmoothingSettings(dwell_s=5.0)
-"""For an ordinal head: a grade stays for at least 5 s."""
+GRADE_SMOOTHING = SmoothingSettings(confirm_s=2.0, young=0.0, dwell_s=5.0)
+"""For an ordinal head: a grade stays for at least 5 s. Grades come in patches of seconds, so that a change soon after a
+change is not rare, as it is for places, and needs no more evidence."""
 
 
 @dataclass(frozen=True, slots=True)
