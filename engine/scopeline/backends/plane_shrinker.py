@@ -46,8 +46,9 @@ class PlaneShrinker:
     def __init__(self, cuda: Cuda, driver: Any, gpu: Gpu) -> None:
         self._cuda, self._gpu = cuda, gpu
         self._lock = threading.Lock()
-        self._kernel = Kernel(driver, PTX.read_bytes(), "shrink")
+        # The stream first: with it the runtime takes hold of the device, and only then can a kernel be loaded.
         self._stream: Any = cuda.make_stream()
+        self._kernel = Kernel(driver, PTX.read_bytes(), "shrink")
         self._up: _Memory | None = None
         self._down: _Memory | None = None
 
