@@ -10,13 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
+from fake_gpu import FakeMachine
 from scopeline.backends.onnx_runtime import OnnxRuntimeBackend
+from scopeline.backends.tensorrt_forge import Shown
 from scopeline.bundle import load_bundle
 from scopeline.hostile_frames import hostile_frames
 from scopeline.parity import Stretch, check_parity
 from scopeline.shipped import shipped_pipelines
 from scopeline_bench.gpu_latency import percentiles, run_live
-from scopeline_bench.gpu_parity import broken_bundle
+from scopeline_bench.gpu_parity import Opened, broken_bundle, judge_broken
 from scopeline_bench.gpu_rehearsal import HalfGraphOnCpu
 from scopeline_bench.gpu_report import tables
 from scopeline_bench.gpu_state_folder import SHIPPED
@@ -45,6 +47,19 @@ def test_a_network_of_which_one_layer_is_scaled_fails_the_gate(tmp_path: Path) -
     right, wrong = (OnnxRuntimeBackend(each, threads=1, precision="fp32") for each in (bundle, broken))
     assert check_parity(bundle, right, right, frames, batches=(4,)).passed
     assert not check_parity(bundle, right, wrong, frames, batches=(4,)).passed
+
+
+def test_a_plan_of_a_broken_network_is_faithful_to_it_and_fails_against_the_sound_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = FakeMachine(tmp_path)
+    machine.install(monkeypatch)
+    sound = load_bundle(_DEMO)
+    broken = broken_bundle(sound, tmp_path / "broken")
+    few = Shown(hostile_frames((sound.input.width, sound.input.height), count=16), (), "16 hostile")
+    opened = Opened(machine.cuda, machine.library, machine.store)
+    assert machine.forge.make(broken, lambda: few).verdict.passed
+    assert not judge_broken(machine.forge, opened, broken, sound, few)["passed"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
