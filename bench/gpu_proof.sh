@@ -42,7 +42,7 @@ log=$state/log.txt
 end=$(( $(date +%s) + minutes * 60 - 20 ))   # the last seconds are for writing down
 
 # seconds that a stage may take at most, and has to find left to be begun
-limit() { case "$1" in env) echo 20;; networks) echo 90;; tests) echo 120;; plans) echo 420;; raw) echo 90;; latency) echo 180;; streams) echo 150;; preprocess) echo 70;; decode) echo 80;; switch) echo 170;; torch) echo 240;; esac; }
+limit() { case "$1" in env) echo 20;; networks) echo 90;; tests) echo 120;; plans) echo 420;; raw) echo 90;; latency) echo 180;; streams) echo 150;; preprocess) echo 70;; decode) echo 120;; switch) echo 170;; torch) echo 240;; esac; }
 least() { case "$1" in env) echo 5;; networks) echo 30;; tests) echo 40;; plans) echo 150;; raw) echo 30;; latency) echo 130;; streams) echo 60;; preprocess) echo 45;; decode) echo 40;; switch) echo 60;; torch) echo 60;; esac; }
 
 engine() { "$python" -m scopeline_bench.gpu_proof "$1" "$state" ${frames:+--frames "$frames"} $rehearse; }
