@@ -46,6 +46,7 @@ def _engine(
     watched: bool = False,
     bulk: int | None = None,
     decode_ahead: bool = False,
+    ledger: Ledger | None = None,
     notices: Notices | None = None,
     companions: Sequence[Companion] = (),
 ) -> Engine:
@@ -59,7 +60,7 @@ def _engine(
         judge,
         Concluder(identity, pipeline, bundle.heads, watch=SignalWatch() if live or watched else None),
         sinks,
-        ledger=Ledger(),
+        ledger=ledger or Ledger(),
         live=live,
         bulk=bulk,
         decode_ahead=decode_ahead,
@@ -123,18 +124,26 @@ def test_in_bulk_what_was_judged_before_a_failure_is_published_and_the_rest_coun
     assert backend.closed
 
 
-def test_in_bulk_a_sink_that_fails_is_the_error_that_comes_out() -> None:
+@pytest.mark.parametrize("ahead", [False, True])
+def test_in_bulk_a_sink_that_fails_is_the_error_that_comes_out_and_every_frame_is_counted(
+    ahead: bool,
+) -> None:
     backend, sink = FakeBackend(lambda picture: _GOOD_RECTUM), CollectingSink(fail_at=5)
+    ledger = Ledger()
     with pytest.raises(OSError, match="no space left"):
-        _engine(ScriptedSource(_pictures(30)), sink, backend=backend, bulk=4).run()
+        _engine(
+            ScriptedSource(_pictures(30)), sink, backend=backend, bulk=4, decode_ahead=ahead, ledger=ledger
+        ).run()
+    assert ledger.report().in_flight == 0
     assert sink.closed
     assert backend.closed
 
 
-def test_in_bulk_a_recording_that_is_stopped_ends_in_order() -> None:
+@pytest.mark.parametrize("ahead", [False, True])
+def test_in_bulk_a_recording_that_is_stopped_ends_in_order(ahead: bool) -> None:
     sink = CollectingSink()
     script: list[Step] = [*_pictures(10), lambda: engine.stop(), *_pictures(10)]
-    engine = _engine(ScriptedSource(script), sink, bulk=4)
+    engine = _engine(ScriptedSource(script), sink, bulk=4, decode_ahead=ahead)
     assert engine.run().ended == "stopped"
     assert (sink.statuses[-1].event, sink.statuses[-1].text) == ("ended", "stopped on request")
 

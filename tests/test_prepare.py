@@ -81,3 +81,13 @@ def test_a_signal_of_another_size_loses_its_field_with_its_first_frame(frames: l
     assert prepared.field is None
     assert prepared.event is not None
     assert prepared.event.kind == "lost"
+
+
+def test_a_field_that_nobody_was_told_of_is_not_told_lost(frames: list[Frame]) -> None:
+    whole, cut_short = (Preparer([_INPUT], FieldTracker()) for _ in range(2))
+    told = _told([whole.prepare(frame) for frame in frames])
+    locked = next(place for place, (_, _, event, _) in enumerate(told) if event is not None)
+    for frame in frames[:locked]:  # the look that finds it is at the last of these
+        cut_short.prepare(frame)
+    prepared = cut_short.prepare(next(_frames(640, 480, first=locked)))
+    assert (prepared.field, prepared.event) == (None, None)

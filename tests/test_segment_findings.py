@@ -14,6 +14,7 @@ from scopeline.segment_findings import findings_cell, findings_text, most_found,
 from scopeline.segment_table import segments_csv
 from scopeline.segment_tally import GradeRules, SegmentTally, Sighting
 from scopeline.segments import Observation, Segmenter, SegmentSettings
+from scopeline.wire import SegmentMessage
 
 FINDING = Head(name="finding", role="finding", labels=("polyp", "ulcerative-colitis"))
 HEADS = (QUALITY, ORGAN, MES, FINDING, POLYP)
@@ -73,15 +74,35 @@ def test_frames_are_counted_in_the_segment_that_they_belong_to_in_the_end() -> N
     ]
 
 
+def test_a_head_that_abstains_is_counted_as_uncertain() -> None:
+    careful = msgspec.structs.replace(FINDING, abstain_below=0.9)
+    scores = {"finding": np.array([0.52, 0.48], np.float32)}
+    assert said_of_frame([careful], scores, {}) == {"finding": "uncertain"}
+
+
 def test_people_read_what_was_found_most_and_in_how_many_frames() -> None:
-    findings = {"finding": {"polyp": 30, "ulcerative-colitis": 12}, "tool": {"none": 40, "snare": 2}}
-    assert findings_text(findings) == "polyp in 30 of 42, snare in 2 of 42"
-    assert most_found(findings) == "polyp"
+    segment = Script().segment(
+        1,
+        findings={
+            "finding": {"polyp": 30, "ulcerative-colitis": 12, "uncertain": 50},
+            "tool": {"none": 40, "snare": 2},
+        },
+    )
+    assert findings_text(segment) == "polyp in 30 of 92, snare in 2 of 42"
+    assert most_found(segment) == "polyp"
 
 
-def test_nothing_found_is_no_text() -> None:
-    assert findings_text({"polyp": {"none": 9}}) == ""
-    assert most_found({"polyp": {"none": 9}}) is None
+@pytest.mark.parametrize(
+    "segment",
+    [
+        Script().segment(1, findings={"polyp": {"none": 9}, "finding": {"uncertain": 9}}),
+        Script().segment(1, location="outside", findings={"polyp": {"polyp": 9}}),
+    ],
+    ids=["nothing", "outside"],
+)
+def test_nothing_found_and_nothing_found_in_the_body_are_no_text(segment: SegmentMessage) -> None:
+    assert findings_text(segment) == ""
+    assert most_found(segment) is None
 
 
 def test_tables_hold_every_count() -> None:

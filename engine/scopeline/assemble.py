@@ -59,7 +59,8 @@ def assemble(
         sinks: Factories, called in the thread that will own the sinks.
         live: The newest frame wins; otherwise nothing is lost.
         bulk: Nobody watches: one thread does everything, several frames per inference, which is cheaper and later.
-        decode_ahead: In bulk, decode in a thread of its own: for a recording beside which a core is idle.
+        decode_ahead: In bulk, all but decoding, which goes ahead in a thread of its own: for a recording beside which a
+            core is idle.
         marks: What the operator says, now or in a file beside a recording.
         on_message: Called with every message, in the concluding thread.
         notices: Where source, sinks and companions leave what they have to tell.

@@ -35,7 +35,6 @@ from scopeline.outputs.kinds import missing_outputs, write_outputs
 from scopeline.pictures import cutouts_of, wanted_frames, write_pictures
 from scopeline.replace_file import cannot_write, replace_file, unfinished
 from scopeline.results_folder import SUMMARY, read_frames, read_tally
-from scopeline.segment_findings import most_found
 from scopeline.sinks.folder import FolderSink, write_tables
 from scopeline.sources.key_frames import key_frames
 from scopeline.sources.media import MediaSource, probe
@@ -251,14 +250,16 @@ def _draw(job: Job, pipeline: Pipeline, tally: Tally, summary: Summary) -> dict[
     first = load_bundle(pipeline.bundle_path(pipeline.bundles[0])).input
     frames = key_frames(job.video, wanted_frames(tally), stream_s=tally.stream_s)
     view = View(first.crop, first.width, first.height)
-    write_pictures(job.partial, tally, summary, frames, view, marked=_marked(job.partial, tally, frames))
+    marked = _marked(job.partial, pipeline, frames)
+    write_pictures(job.partial, tally, summary, frames, view, marked=marked)
     return cutouts_of(tally, frames)
 
 
-def _marked(folder: Path, tally: Tally, wanted: Collection[int]) -> dict[int, list[MaskResult]]:
-    """What is marked on these frames, by number. All frames are only read again where anything was marked at all."""
-    found = any(most_found(segment.findings) for segment in tally.segments)
-    frames = read_frames(folder) if found else ()
+def _marked(folder: Path, pipeline: Pipeline, wanted: Collection[int]) -> dict[int, list[MaskResult]]:
+    """What is marked on these frames, by number. All frames are only read again where something can be marked."""
+    bundles = [load_bundle(pipeline.bundle_path(choice)) for choice in pipeline.bundles]
+    marks = any(head.role == "mask" for bundle in bundles for head in bundle.heads)
+    frames = read_frames(folder) if marks else ()
     return {each.frame: list(each.masks.values()) for each in frames if each.masks and each.frame in wanted}
 
 

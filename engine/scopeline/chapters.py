@@ -31,7 +31,7 @@ def chapters_webvtt(segments: Sequence[SegmentMessage]) -> str:
 
 def chapter_title(segment: SegmentMessage) -> str:
     """What a person reads: `sigmoid, MES 2, worst 3, polyp in 30 of 412`."""
-    found = findings_text(segment.findings)
+    found = findings_text(segment)
     place = segment.location or ("" if found else "unknown location")
     if segment.location == OUTSIDE:
         return place

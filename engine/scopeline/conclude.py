@@ -193,7 +193,7 @@ class Concluder:
         moment: Moment,
         masks: Mapping[str, MaskResult] | None = None,
     ) -> Iterator[Message]:
-        """The messages that one frame gives rise to; events it caused come before it.
+        """The messages that one frame gives rise to; events that hold from it on come before it.
 
         Args:
             masks: What is told of the prediction's masks, where that was found out elsewhere.

@@ -193,7 +193,7 @@ def _draw_tile(tile: Pixels, segment: SegmentMessage, cutout: Cutout | None) -> 
     _draw_number(tile, segment)
     left, base = 22, _PHOTO + 34
     chips = _draw_chips(tile, segment)
-    place = segment.location or most_found(segment.findings) or "unknown location"
+    place = segment.location or most_found(segment) or "unknown location"
     _write(tile, _fit(place, 25, chips - left - 14, bold=True), (left, base), 25, _INK, bold=True)
     length = length_text(segment.end_s - segment.start_s)
     time = f"{clock(segment.start_s)} - {clock(segment.end_s)}   ({length})"
@@ -303,7 +303,7 @@ def _evidence(segment: SegmentMessage) -> str:
     if not segment.frames_seen:
         return "no frames"
     percent = 100 * segment.frames_usable / segment.frames_seen
-    found = findings_text(segment.findings)
+    found = findings_text(segment)
     if found:  # the bar below shows the share
         return f"{segment.frames_usable} of {segment.frames_seen} usable; {found}"
     return f"{segment.frames_usable} of {segment.frames_seen} frames usable ({percent:.0f} %)"

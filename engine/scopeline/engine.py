@@ -7,7 +7,7 @@ one device, stamp              field of view, crop,    owns the runtime     smoo
 
 Live, the newest frame wins in the one lossy place; for a recording the same hand-off waits and nothing is lost. Each
 stage is a generator over what the one before yields. In bulk, where cores are filled by several recordings, the
-generators are simply put into one another and one thread draws every frame through all of them.
+generators are simply put into one another and one thread draws every frame through all of them, or all but decoding.
 """
 
 from __future__ import annotations
@@ -372,7 +372,12 @@ def _switch_interval(seconds: float) -> Iterator[None]:
 @contextmanager
 def _old_objects_set_aside() -> Iterator[None]:
     """What is there when a live run begins (modules, networks, tables) is no garbage while it goes on. A collection
-    that searched it would stop every thread for 17 to 28 ms, on a busy machine for 220; without it, for 0.1 ms."""
+    that searched it would stop every thread for 17 to 28 ms, on a busy machine for 220; without it, for 0.1 ms.
+
+    Left alone where somebody set objects aside before: another run, or the program that we run in."""
+    if gc.get_freeze_count():
+        yield
+        return
     gc.collect()
     gc.freeze()
     try:

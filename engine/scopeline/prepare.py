@@ -115,7 +115,7 @@ class Preparer:
         size = (frame.picture.width, frame.picture.height)
         if size != self._size:
             self._size = size
-            self._event = self._tracker.observe(frame.picture, frame.time_s) or self._event
+            self._event = _both(self._event, self._tracker.observe(frame.picture, frame.time_s))
         else:
             self._last = frame
         event, self._event = self._event, None
@@ -155,3 +155,12 @@ class Preparer:
         """Give the buffers of a `Prepared` back when the networks have seen them."""
         for pool, pixels in zip(self._pools, views, strict=False):
             pool.give_back(pixels)
+
+
+def _both(pending: FieldEvent | None, now: FieldEvent | None) -> FieldEvent | None:
+    """What is to be told of two events that no frame came between."""
+    if now is None:
+        return pending
+    if pending is not None and pending.kind == "locked" and now.kind == "lost":
+        return None  # nobody was told that it was found
+    return now

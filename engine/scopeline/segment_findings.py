@@ -7,10 +7,13 @@ from typing import Final
 
 from scopeline.bundle import Head
 from scopeline.prediction import Probabilities
-from scopeline.wire import MaskResult
+from scopeline.tally import OUTSIDE
+from scopeline.wire import MaskResult, SegmentMessage
 
 NOTHING: Final = "none"
 """What a mask head says that marks nothing on a frame."""
+UNCERTAIN: Final = "uncertain"
+"""What a head says that abstains."""
 
 Findings = Mapping[str, Mapping[str, int]]
 """Usable frames, by head and by what it said of them."""
@@ -19,20 +22,23 @@ Findings = Mapping[str, Mapping[str, int]]
 def said_of_frame(
     heads: Iterable[Head], scores: Mapping[str, Probabilities], masks: Mapping[str, MaskResult]
 ) -> dict[str, str]:
-    """By head, the most probable label of one frame; of a mask head its label, or `none`. Heads that were not asked,
-    and those of quality, location and grade, say nothing here."""
+    """By head, the most probable label of one frame, or `uncertain` where the head abstains; of a mask head its label,
+    or `none`. Heads that were not asked, and those of quality, location and grade, say nothing here."""
     said: dict[str, str] = {}
     for head in heads:
         if head.name in masks:
             said[head.name] = masks[head.name].label if masks[head.name].regions else NOTHING
         elif head.role == "finding" and head.name in scores:
-            said[head.name] = head.labels[int(scores[head.name].argmax())]
+            best = int(scores[head.name].argmax())
+            said[head.name] = (
+                head.labels[best] if scores[head.name][best] >= head.abstain_below else UNCERTAIN
+            )
     return said
 
 
-def findings_text(findings: Findings) -> str:
-    """For people: `polyp in 30 of 42`, per head what was said most; empty when nothing was found."""
-    return ", ".join(f"{label} in {count} of {asked}" for label, count, asked in _most(findings))
+def findings_text(segment: SegmentMessage) -> str:
+    """For people: `polyp in 30 of 42`, per head what was said most; empty when nothing was found, and outside the body."""
+    return ", ".join(f"{label} in {count} of {asked}" for label, count, asked in _most(segment))
 
 
 def findings_cell(findings: Findings) -> str:
@@ -44,15 +50,17 @@ def findings_cell(findings: Findings) -> str:
     )
 
 
-def most_found(findings: Findings) -> str | None:
+def most_found(segment: SegmentMessage) -> str | None:
     """The label said most by the first head that found something."""
-    return next((label for label, _, _ in _most(findings)), None)
+    return next((label for label, _, _ in _most(segment)), None)
 
 
-def _most(findings: Findings) -> Iterable[tuple[str, int, int]]:
+def _most(segment: SegmentMessage) -> Iterable[tuple[str, int, int]]:
     """Label, its frames and all frames asked, per head that found something."""
-    for counts in findings.values():
-        found = {label: count for label, count in counts.items() if label != NOTHING}
+    if segment.location == OUTSIDE:
+        return
+    for counts in segment.findings.values():
+        found = {label: count for label, count in counts.items() if label not in (NOTHING, UNCERTAIN)}
         if found:
             label = max(found, key=lambda each: (found[each], each))
             yield label, found[label], sum(counts.values())

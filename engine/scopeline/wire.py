@@ -206,7 +206,7 @@ class SegmentMessage(_Message, frozen=True, kw_only=True, tag="segment"):
     """True when the location was set by the operator."""
     findings: dict[str, dict[str, int]] = {}
     """Usable frames, by head that is neither of quality, location nor grade, and by what it said of them: its most
-    probable label; of a mask head its label or `none`."""
+    probable label, or `uncertain` where it abstains; of a mask head its label or `none`."""
 
 
 class FieldMessage(_Message, frozen=True, kw_only=True, tag="field"):

@@ -133,7 +133,7 @@ def _line(segment: SegmentMessage) -> SegmentLine:
         informative=length_text(segment.informative_s),
         unusable=_percent(bad),
         marked=segment.marked,
-        findings=findings_text(segment.findings),
+        findings=findings_text(segment),
     )
 
 
