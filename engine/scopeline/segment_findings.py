@@ -37,7 +37,7 @@ def said_of_frame(
 
 
 def findings_text(segment: SegmentMessage) -> str:
-    """For people: `polyp in 30 of 42`, per head what was said most; empty when nothing was found, and outside the body."""
+    """For people: `polyp in 30 of 42`, per head what was said most; empty where nothing was found in the body."""
     return ", ".join(f"{label} in {count} of {asked}" for label, count, asked in _most(segment))
 
 
