@@ -189,6 +189,17 @@ def test_a_recording_wants_its_gpu_before_it_begins(monkeypatch: pytest.MonkeyPa
     assert resizers(GpuRule(), Notices(), live=False) is Resizer
 
 
+def test_a_recording_whose_gpu_fails_half_way_is_no_mixture_of_two_ways(
+    gpu: _Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_resizer, "shared_shrinker", lambda device: gpu.shrinker)
+    picture, make = _picture("yuv420p"), resizers(GpuRule(preprocess=True), Notices(), live=False)
+    make(224, 224, _HD)(picture)
+    gpu.driver.fail["cuLaunchKernel"] = 700
+    with pytest.raises(BackendError):
+        make(224, 224, _HD)(picture)
+
+
 def _no_gpu(device: int) -> PlaneShrinker:
     raise BackendError("no driver")
 

@@ -95,6 +95,25 @@ def test_the_first_picture_tells_who_decoded(is_hwaccel: bool, pixel_format: str
     assert bool(told) == (said is not None)
 
 
+@pytest.mark.parametrize(
+    ("error", "is_hwaccel", "to_blame"),
+    [
+        (av.ExternalError(0, "CUDA_ERROR_UNKNOWN"), True, True),
+        (av.InvalidDataError(0, "Invalid data"), True, False),
+        (av.ExternalError(0, "of a decoder on the CPU"), False, False),
+    ],
+    ids=["device", "damage", "software"],
+)
+def test_a_device_that_dies_half_way_is_no_damage_of_the_recording(
+    error: av.FFmpegError, is_hwaccel: bool, to_blame: bool
+) -> None:
+    context: Any = SimpleNamespace(is_hwaccel=is_hwaccel, name="h264")
+    stopped = Nvdec(0, lambda text: None).stopped("clip.mp4", context, error)
+    assert (stopped is not None) == to_blame
+    if stopped:
+        assert "clip.mp4: the GPU's decoder stopped half-way (CUDA_ERROR_UNKNOWN)" in str(stopped)
+
+
 def test_interleaved_chroma_as_the_gpu_gives_it_makes_the_very_same_view() -> None:
     planes = np.random.default_rng(5).integers(16, 236, (1620, 1920), np.uint8)
     planar = av.VideoFrame.from_ndarray(planes, format="yuv420p")
@@ -120,3 +139,5 @@ def test_a_batch_that_wants_the_gpus_decoder_and_gets_none_says_so_in_its_messag
     said = [message.text for message in heard if isinstance(message, StatusMessage) and message.incident]
     assert len(said) == 1
     assert "the CPU decodes" in str(said[0])
+    assert "the CPU decodes" in outcomes[0].reason
+    assert b"the CPU decodes" in (outcomes[0].job.folder / "events.jsonl").read_bytes()

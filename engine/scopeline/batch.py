@@ -215,7 +215,8 @@ def complete(
         return Outcome(
             job, "failed", summary, f"{job.video.name}: {cut} in {job.partial.name}; copy it again"
         )
-    return Outcome(job, "done", summary, ", ".join(f"{n} {reason}" for reason, n in ledger.damaged.items()))
+    damage = [f"{count} {reason}" for reason, count in ledger.damaged.items()]
+    return Outcome(job, "done", summary, ", ".join([*damage, *tally.troubles]))
 
 
 def add_outputs(job: Job, pipeline: Pipeline) -> None:

@@ -15,6 +15,7 @@ OUTSIDE = "outside"
 """The location label of frames from outside the body. Their pictures are never shown or stored."""
 END_OF_SOURCE = "end of source"
 """How the engine's last status words it when nothing cut the run short."""
+_MOST_TROUBLES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Tally:
         self.started: StatusMessage | None = None
         self.ended: StatusMessage | None = None
         """The last status, `ended` or `failed`; None when the run was cut off."""
+        self.troubles: dict[str, StatusMessage] = {}
+        """What did not work on our side while the run went on, by its text; at most `_MOST_TROUBLES`."""
         self.stream_s = 0.0
         """Stream time of the newest frame."""
         self.first_ns: int | None = None
@@ -62,7 +65,8 @@ class Tally:
         again."""
         first = [self.started] if self.started else []
         last = [self.ended] if self.ended else []
-        return [*first, *(self.fields[number] for number in sorted(self.fields)), *self.segments, *last]
+        fields = [self.fields[number] for number in sorted(self.fields)]
+        return [*first, *fields, *self.segments, *self.troubles.values(), *last]
 
     @property
     def finished(self) -> bool:
@@ -88,6 +92,8 @@ class Tally:
                 self.fields[message.field] = message
         elif message.event == "started":
             self.started = message
+        elif message.event == "trouble" and len(self.troubles) < _MOST_TROUBLES:
+            self.troubles.setdefault(message.text, message)
         elif message.event in ("ended", "failed"):
             self.ended = message
 

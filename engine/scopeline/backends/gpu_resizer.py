@@ -71,22 +71,23 @@ class GpuResizer:
 def resizers(rule: GpuRule, notices: Notices, *, live: bool) -> MakeResize:
     """What cuts and scales views in a pipeline: the CPU unless `preprocess` is set.
 
-    A live run that finds no GPU tells so and goes on; a recording wants it before it begins, so that the same one gives
-    the same answers.
+    A live run that finds no GPU, or loses it, tells so and goes on; a recording wants it from its beginning to its end,
+    so that the same one gives the same answers.
 
     Raises:
-        BackendError: a recording shall be worked on, and cuda-python, a driver or the device is missing.
+        BackendError: a recording shall be worked on, and cuda-python, a driver or the device is missing; the resizers
+            raise it too, when the device fails later.
     """
     if not rule.preprocess:
         return Resizer
 
     def tell(error: BackendError) -> None:
+        if not live:
+            raise error
         notices.post(Trouble.GPU_FAILED, f"{error}; views are made on the CPU")
 
     try:
         return GpuResizers(shared_shrinker(rule.device), tell)
     except BackendError as error:
-        if not live:
-            raise
         tell(error)
         return Resizer

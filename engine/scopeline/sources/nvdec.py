@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import av
 from av.codec.hwaccel import HWAccel
 from av.video.codeccontext import VideoCodecContext
 
+from scopeline.errors import SourceError
 from scopeline.picture import Picture
 
 _ITS_FORMATS: Final = ("nv12", "p010le", "p016le")
@@ -43,6 +45,16 @@ class Nvdec:
             self.give_up(
                 f"{name}: the GPU's decoder refuses this kind of {context.name} ({first.format.name})"
             )
+
+    def stopped(self, name: str, context: VideoCodecContext, error: av.FFmpegError) -> SourceError | None:
+        """What to raise where the device, and not the recording, is to blame for an error in decoding. The rest of the
+        recording would else be counted as damage."""
+        if self._has_given_up or not context.is_hwaccel or isinstance(error, av.InvalidDataError):
+            return None
+        return SourceError(
+            f"{name}: the GPU's decoder stopped half-way ({error.strerror}); run the same command again, "
+            "or set decode = false below [gpu]"
+        )
 
     def give_up(self, why: str) -> None:
         """Tell once that the CPU decodes."""

@@ -180,7 +180,12 @@ class StreamReader:
                 is_last = not packet.size
                 try:
                     pictures = packet.decode()
-                except av.FFmpegError:
+                except av.FFmpegError as error:
+                    stopped = self._nvdec and self._nvdec.stopped(
+                        self._name, self._stream.codec_context, error
+                    )
+                    if stopped:
+                        raise stopped from error
                     if not is_last or self._threads == 1:
                         self._damaged["damaged packet"] += 1
                     continue
