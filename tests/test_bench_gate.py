@@ -84,6 +84,20 @@ def test_the_chart_shows_every_stage_and_the_page_says_which_is_slower() -> None
     slower = _judged(0.3, 0.01, seed=1)
     same = msgspec.structs.replace(_judged(0.0, 0.01, seed=2), name="encode <1>")
     ElementTree.fromstring(change_chart([slower, same]))
-    page = filed("abc", [slower, same], {}, None, this_machine()).html()
+    page = filed("abc", [slower, same], {}, {}, None, this_machine()).html()
     assert "SLOWER than abc: stage." in page
     assert "encode &lt;1&gt;" in page
+
+
+def test_a_stage_of_which_nothing_can_be_said_is_not_called_unchanged() -> None:
+    undecided = next(
+        found for seed in range(100) if (found := _judged(0.2, 0.06, seed)).is_open and not found.is_slower
+    )
+    page = filed("abc", [undecided], {}, {}, None, this_machine()).html()
+    assert "Cannot tell of: stage." in page
+
+
+def test_a_stage_that_the_working_tree_cannot_do_any_more_is_told_as_a_failure() -> None:
+    page = filed("abc", [], {}, {"publish": "ImportError: gone"}, None, this_machine()).html()
+    assert "The working tree cannot do any more: publish." in page
+    assert "ImportError: gone" in page

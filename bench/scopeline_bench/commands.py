@@ -276,7 +276,8 @@ def gate(
     """Fail when a stage has become slower than in BASE by more than the noise that this very run measures.
 
     Sessions of three fresh engines, the working tree's and twice the base's, timed in turn, stage by stage; what the
-    base differs from itself is the noise. Exit code 1 when a stage is slower by 5 % more than noise explains.
+    base differs from itself is the noise. Exit code 1 when a stage is slower by 5 % more than noise explains, or cannot
+    be done any more; 0 also where noise leaves a stage undecided, which the table says.
     """
     _need_extras()
     from scopeline_bench import gate as bench

@@ -47,8 +47,8 @@ def main(
         unpack(base, Path(place))
         gate = Gate(Path(place), [name for name in STAGES if only in name], plant or "", rounds)
         verdicts = gate.verdicts(progress)
-    filed(base, verdicts, gate.failed, plant, machine).file(console, out, page)
-    return not any(each.is_slower for each in verdicts)
+    filed(base, verdicts, gate.lacking, gate.broken, plant, machine).file(console, out, page)
+    return not gate.broken and not any(each.is_slower for each in verdicts)
 
 
 class Gate:
@@ -66,10 +66,17 @@ class Gate:
             raise ConfigError(f"wanted a part of a stage's name, one of {', '.join(STAGES)}")
         self._base, self._names, self._plant, self._rounds = base, list(names), plant, rounds
         self._sessions: dict[str, list[Session]] = {}
-        self.failed: dict[str, str] = {}
-        """Stages that an engine cannot do, with why: another commit's may lack what ours has."""
+        self.lacking: dict[str, str] = {}
+        """Stages that the base cannot do, with why: it may lack what ours has."""
+        self.broken: dict[str, str] = {}
+        """Stages that only the working tree cannot do."""
 
     def verdicts(self, progress: Progress) -> list[Verdict]:
+        """On every stage that both can do.
+
+        Raises:
+            ConfigError: there is none.
+        """
         task = progress.add_task("sessions", total=LEAST_SESSIONS)
         wanted = self._names
         for number in range(MOST_SESSIONS):
@@ -80,6 +87,11 @@ class Gate:
                 wanted = [each.name for each in self._judged() if each.is_open]
             if not wanted:
                 break
+        if not self._sessions and not self.broken:
+            raise ConfigError(
+                f"wanted a stage that the base can do, it can do none of {', '.join(self._names)}: "
+                f"{'; '.join(set(self.lacking.values()))}"
+            )
         return self._judged()
 
     def _judged(self) -> list[Verdict]:
@@ -93,8 +105,9 @@ class Gate:
                 stack.enter_context(side(self._base, wanted)),
                 stack.enter_context(side(self._base, wanted)),
             ]
-            for each in sides:
-                self.failed |= each.stages.failed
+            tree, *bases = (each.stages.failed for each in sides)
+            self.lacking |= {name: why for failed in bases for name, why in failed.items()}
+            self.broken |= {name: why for name, why in tree.items() if name not in self.lacking}
             shared = [name for name in wanted if all(name in each.stages.names for each in sides)]
             times = {name: Rounds([], [], []) for name in shared}
             for turn in range(self._rounds):
@@ -116,13 +129,20 @@ def _stages(count: int) -> str:
 
 
 def filed(
-    base: str, verdicts: Sequence[Verdict], failed: dict[str, str], plant: str | None, machine: Machine
+    base: str,
+    verdicts: Sequence[Verdict],
+    lacking: dict[str, str],
+    broken: dict[str, str],
+    plant: str | None,
+    machine: Machine,
 ) -> Filed:
     """What is shown and kept."""
     slower = [each.name for each in verdicts if each.is_slower]
-    noisy = [each.name for each in verdicts if each.is_too_noisy]
-    says = f"SLOWER than {base}: {', '.join(slower)}." if slower else f"No stage is slower than in {base}."
-    says += f" Too noisy to tell: {', '.join(noisy)}." if noisy else ""
+    untold = [each.name for each in verdicts if each.is_open]
+    says = f"SLOWER than {base}: {', '.join(slower)}." if slower else ""
+    says += f" The working tree cannot do any more: {', '.join(broken)}." if broken else ""
+    says = says.strip() or f"No stage was found slower than in {base}."
+    says += f" Cannot tell of: {', '.join(untold)}." if untold else ""
     return Filed(
         name="gate",
         title="Scopeline: stages against another commit",
@@ -135,19 +155,20 @@ def filed(
             f"{1 / FAMILY:g} calls a stage slower when nothing changed. A session is three fresh processes, the tree's "
             "and twice the base's.",
             *([f"Planted: {plant}."] if plant else []),
-            *(f"{name}: one of them cannot do it ({why})" for name, why in failed.items()),
+            *(f"{name}: the base cannot do it ({why})" for name, why in lacking.items()),
+            *(f"{name}: the working tree cannot do it ({why})" for name, why in broken.items()),
             describe(machine, load()),
         ],
         figures=verdicts,
-        before=[verdict(says, is_good=not slower)],
-        charts={"Change and noise": [change_chart(verdicts)]},
+        before=[verdict(says, is_good=not slower and not broken)],
+        charts={"Change and noise": [change_chart(verdicts)]} if verdicts else {},
     )
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> Rows:
     rows = []
     for each in verdicts:
-        says = "SLOWER" if each.is_slower else "too noisy to tell" if each.is_too_noisy else "no slower"
+        says = "SLOWER" if each.is_slower else "cannot tell" if each.is_open else "no slower"
         rows.append(
             (
                 each.name,

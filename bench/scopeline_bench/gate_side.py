@@ -62,8 +62,9 @@ def side(root: Path, names: Sequence[str], plant: str = "") -> Iterator[Side]:
     paths = os.pathsep.join([str(root / "engine"), str(CHECKOUT / "bench")])
     words = [sys.executable, "-m", "scopeline_bench.stages", msgspec.json.encode(names).decode(), plant]
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    # `-m` looks where it is started before it looks at PYTHONPATH, and somebody may stand in an engine's folder.
     with subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=root
     ) as process:
         try:
             yield Side(process)

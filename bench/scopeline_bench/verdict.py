@@ -19,7 +19,7 @@ import msgspec
 TOLERATED: Final = 0.05
 """A stage may become slower by so much: other commits lie in other places of memory."""
 SEEN: Final = 0.20
-"""What must be seen; sessions are added until it would be."""
+"""Sessions are added until a stage that was found so much slower would be called slower."""
 FAMILY: Final = 0.05
 """Chance, at most, that a run calls any stage slower though none is; all stages and looks share it (Bonferroni)."""
 LEAST_SESSIONS: Final = 4
@@ -82,7 +82,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_too_noisy(self) -> bool:
-        """A slow-down of `SEEN` would not be noticed."""
+        """A stage found slower by `SEEN` would not be called slower."""
         return (1 + TOLERATED) * (1 + self.band) >= 1 + SEEN
 
     @property
