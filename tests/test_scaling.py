@@ -50,6 +50,12 @@ def test_a_planted_bias_is_recovered_up_to_a_constant() -> None:
     assert np.array(found.bias) - np.mean(found.bias) == pytest.approx(bias - bias.mean(), abs=0.12)
 
 
+def test_few_groups_give_a_temperature_and_no_bias() -> None:
+    logits, truth = _planted(2000, 2.0, np.array([1.5, 0.0, -1.5]))
+    assert fit_scaling(logits.astype(np.float64), truth, np.arange(2000) // 10).bias
+    assert not fit_scaling(logits.astype(np.float64), truth, np.arange(2000) // 100).bias
+
+
 def test_the_fit_is_the_optimum_that_a_search_finds() -> None:
     logits, truth = _planted(300, 1.7, np.zeros(4), seed=3)
     wide = logits.astype(np.float64)

@@ -135,7 +135,7 @@ def calibrate_head(
         return HeadCalibration(head.name, lacking, len(truth), group_count, counts, before, before)
     said, prior = np.zeros_like(wide), np.zeros_like(wide)
     for fit, test in grouped_folds(truth, groups, FOLDS, seed):
-        said[test] = fit_scaling(wide[fit], truth[fit])(wide[test])
+        said[test] = fit_scaling(wide[fit], truth[fit], groups[fit])(wide[test])
         shares = np.bincount(truth[fit], minlength=wide.shape[1]) + 0.5
         prior[test] = shares / shares.sum()
     balanced = with_interval(balanced_statistic(said, truth), groups, seed=seed)
@@ -149,7 +149,7 @@ def calibrate_head(
         group_count,
         counts,
         before,
-        fit_scaling(wide, truth),
+        fit_scaling(wide, truth, groups),
         old,
         new,
         balanced,

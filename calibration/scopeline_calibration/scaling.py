@@ -16,6 +16,10 @@ COLDEST, HOTTEST = 0.25, 8.0
 ENOUGH_FOR_BIAS = 500
 """Pictures from which on a bias is fitted."""
 ENOUGH_PER_LABEL = 30
+ENOUGH_GROUPS_FOR_BIAS = 100
+"""Groups (patients, procedures) from which on a bias is fitted: frames of one procedure are alike, and the shares of
+the labels in a few are their own. With 24 procedures of the demo the bias took 2.2 nats off one place, and a stretch of it
+in a procedure that was not among them was taken for another."""
 _RIDGE = 1e-3
 
 
@@ -32,15 +36,23 @@ class Scaling:
         return _softmax(scaled)
 
 
-def fit_scaling(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> Scaling:
+def fit_scaling(
+    logits: NDArray[np.float64], truth: NDArray[np.int64], groups: NDArray[np.int64] | None = None
+) -> Scaling:
     """The scaling with the smallest log loss (Guo et al. 2017, "On calibration of modern neural networks").
 
     Args:
         logits: (N, K).
         truth: (N,) labels.
+        groups: (N,) what belongs together; None where every picture is of its own.
     """
     counts = np.bincount(truth, minlength=logits.shape[1])
-    has_bias = len(truth) >= ENOUGH_FOR_BIAS and counts.min() >= ENOUGH_PER_LABEL
+    group_count = len(truth) if groups is None else len(np.unique(groups))
+    has_bias = (
+        len(truth) >= ENOUGH_FOR_BIAS
+        and counts.min() >= ENOUGH_PER_LABEL
+        and group_count >= ENOUGH_GROUPS_FOR_BIAS
+    )
     inverse, bias = _newton(logits, truth, has_bias=has_bias)
     if not 1 / HOTTEST <= inverse <= 1 / COLDEST:
         inverse = float(np.clip(inverse, 1 / HOTTEST, 1 / COLDEST))
