@@ -18,8 +18,8 @@ ENOUGH_FOR_BIAS = 500
 ENOUGH_PER_LABEL = 30
 ENOUGH_GROUPS_FOR_BIAS = 100
 """Groups (patients, procedures) from which on a bias is fitted: frames of one procedure are alike, and the shares of
-the labels in a few are their own. With 24 procedures of the demo the bias took 2.2 nats off one place, and a stretch of it
-in a procedure that was not among them was taken for another."""
+the labels in a few are their own. With 24 procedures of the demo the bias took 2.2 nats off one place, and a stretch of
+it in a procedure that was not among them was taken for another."""
 _RIDGE = 1e-3
 
 
