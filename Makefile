@@ -16,6 +16,8 @@ help:
 	@echo "make bench-cost  CPU cost against the plain loop and the floor (five to ten minutes)"
 
 $(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and \
+	  f"wanted Python 3.11 or newer, {sys.executable} is {v[0]}.{v[1]}; make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)")'
 	$(PYTHON) -m venv $(VENV)
 
 # The stamps remember what was installed last, so that a second call starts at once.

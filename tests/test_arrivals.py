@@ -61,6 +61,14 @@ def test_ordinary_unrest_is_nothing_to_tell(feed: Callable[[], Feed]) -> None:
     assert told(feed()) == []
 
 
+@pytest.mark.parametrize("waiting", [8, 15, 60])
+def test_a_pipe_that_was_full_at_the_start_has_lost_nothing(waiting: int) -> None:
+    at_once = [(seq, 100 + seq * 5e-3, seq * 5e-3) for seq in range(waiting)]
+    begun_s = at_once[-1][2]
+    paced = [(waiting + seq, 100 + begun_s + (seq + 1) / 15, begun_s + (seq + 1) / 15) for seq in range(150)]
+    assert Incident.FRAMES_MISSING not in [notice.what for notice in told([*at_once, *paced])]
+
+
 def test_a_slow_drift_of_the_clocks_is_nothing_to_tell() -> None:
     assert told([(seq, 100 + time_s * 1.0002, time_s) for seq, _, time_s in even(9000)]) == []
 

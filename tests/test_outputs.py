@@ -169,6 +169,30 @@ def test_without_pictures_no_file_holds_one(root: Path, pipeline: Pipeline, clip
     assert {name for name in names if name.endswith(".dcm")} == {"nothing-shown.dcm", "report.dcm"}
 
 
+def test_pictures_that_are_not_wanted_any_more_are_taken_away(
+    root: Path, pipeline: Pipeline, clip: Path
+) -> None:
+    shown = _with(pipeline, ResultsWanted(also=("report", "parquet")))
+    (outcome,) = Batch(shown).work(plan([clip], root / "taken", shown))
+    blind = _with(pipeline, ResultsWanted(also=("report",), pictures=False))
+    add_outputs(outcome.job, blind)
+    names = {each.name for each in outcome.job.folder.iterdir()}
+    assert names & {"contact_sheet.jpg", "field.jpg"} == set()
+    assert {"report.html", "frames.parquet", "frames.jsonl.zst"} <= names
+    assert "data:image" not in (outcome.job.folder / "report.html").read_text()
+
+
+def test_what_was_made_of_a_recording_is_made_again_when_it_is_judged_again(
+    root: Path, pipeline: Pipeline, clip: Path
+) -> None:
+    wanted = _with(pipeline, ResultsWanted(also=("parquet",)))
+    list(Batch(wanted).work(plan([clip], root / "again", wanted)))
+    jobs = plan([clip], root / "again", pipeline)
+    (outcome,) = Batch(pipeline).work(jobs, again=True)
+    assert (outcome.job.folder / "frames.parquet").is_file()
+    assert not (outcome.job.folder / "report.html").exists()
+
+
 def test_a_video_without_pictures_is_refused_before_anything_is_done() -> None:
     with pytest.raises(ConfigError, match="no pictures"):
         check_outputs(ResultsWanted(also=("video",), pictures=False))

@@ -26,6 +26,9 @@ class Arrivals:
     """Intervals that must be there before gaps in stream time mean anything; as many agreeing ones are a new rate."""
     GAP = 0.6
     """So many nominal intervals too long is a gap, in an even feed; six times the usual unevenness in another."""
+    GAPS_IN_A_ROW = 3
+    """So many gaps without a usual interval between them are no losses but another rate: a feed that begins with a
+    burst (a pipe that was full) teaches too short an interval, against which every later one is a gap."""
     BURST_GAP = 4.0
     """A burst is frames that came together after so many intervals without one; B-frames make gaps of up to three."""
     LAG_WINDOW_S = 0.45
@@ -56,6 +59,8 @@ class Arrivals:
         self._lag_rests_since_s: float | None = None
         self._told_s: dict[Incident, float] = {}
         self._missing = 0
+        self._doubtful: list[int] = []
+        """What long steps say is missing, until a usual one comes."""
 
     @property
     def newest_ns(self) -> int | None:
@@ -123,9 +128,7 @@ class Arrivals:
     ) -> None:
         missing = numbers - 1
         if missing == 0 and self._nominal_s and not silent:  # a silence has a name already
-            too_long_s = step_s - self._nominal_s
-            if too_long_s > max(self.GAP * self._nominal_s, 6 * self._uneven_s):
-                missing = max(round(step_s / self._nominal_s) - 1, 1)
+            missing = self._believed(step_s)
         if missing <= 0:
             return
         self._missing += missing
@@ -134,6 +137,16 @@ class Arrivals:
             text = f"{self._missing} {noun} missing: lost by the sender, the network or the card"
             told.append(Notice(captured_ns, Incident.FRAMES_MISSING, text))
             self._missing = 0
+
+    def _believed(self, step_s: float) -> int:
+        """How many frames long steps of stream time say are missing; told with the first usual step after them."""
+        doubtful = self._doubtful
+        if step_s - self._nominal_s > max(self.GAP * self._nominal_s, 6 * self._uneven_s):
+            doubtful.append(max(round(step_s / self._nominal_s) - 1, 1))
+            return 0
+        missing = sum(doubtful) if len(doubtful) < self.GAPS_IN_A_ROW else 0
+        doubtful.clear()
+        return missing
 
     def _notice_burst(self, told: list[Notice], captured_ns: int, waited_s: float, step_s: float) -> None:
         nominal_s = self._nominal_s

@@ -31,8 +31,8 @@ from scopeline.frame import Frame
 from scopeline.marks import marks_path, read_marks
 from scopeline.notices import Notices, Trouble
 from scopeline.outputs.findings import Findings
-from scopeline.outputs.kinds import missing_outputs, write_outputs
-from scopeline.pictures import cutouts_of, wanted_frames, write_pictures
+from scopeline.outputs.kinds import missing_outputs, with_what_was_there, withdraw_pictures, write_outputs
+from scopeline.pictures import FIELD, cutouts_of, wanted_frames, write_pictures
 from scopeline.replace_file import cannot_write, replace_file, unfinished
 from scopeline.results_folder import SUMMARY, read_frames, read_tally
 from scopeline.sinks.folder import FolderSink, write_tables
@@ -145,7 +145,7 @@ class Batch:
         report = self._run_engine(job, lambda: FolderSink(job.partial, recording=recording, tally=tally))
         if report.ended == "stopped":
             summary = summarize(tally, recording)
-            return Outcome(job, "interrupted", summary, f"what was judged is in {job.partial.name}")
+            return Outcome(job, "interrupted", summary, f"what was judged is in {job.partial.name}; the same command begins it anew")
         return complete(job, self._pipeline, recording, tally, report.ledger)
 
     def _run_engine(self, job: Job, make_sink: Callable[[], FolderSink]) -> RunReport:
@@ -201,17 +201,29 @@ class _Told:
 
 
 def complete(
-    job: Job, pipeline: Pipeline, recording: Recording, tally: Tally, ledger: LedgerReport
+    job: Job,
+    pipeline: Pipeline,
+    recording: Recording,
+    tally: Tally,
+    ledger: LedgerReport,
+    *,
+    before_s: float = 0.0,
 ) -> Outcome:
-    """What is written when all of a recording was judged: pictures, and whatever else is made of the whole."""
-    summary = summarize(tally, recording)
+    """What is written when all of a recording was judged: pictures, and whatever else is made of the whole.
+
+    Args:
+        before_s: Wall time that was spent on it before the messages that the tally counted.
+    """
+    summary = summarize(tally, recording, before_s=before_s)
     cut = _cut_off(ledger, summary)
     if cut:
         summary = msgspec.structs.replace(summary, complete=False, ended="the file is cut off")
     cutouts = _draw(job, pipeline, tally, summary) if pipeline.results.pictures else {}
-    write_outputs(Findings(job.partial, job.video, tally, summary, cutouts), pipeline.results)
-    if cut:
+    wanted = with_what_was_there(job.folder, pipeline.results)
+    write_outputs(Findings(job.partial, job.video, tally, summary, cutouts), wanted)
+    if cut or before_s:
         write_tables(job.partial, tally, summary)
+    if cut:
         return Outcome(
             job, "failed", summary, f"{job.video.name}: {cut} in {job.partial.name}; copy it again"
         )
@@ -220,12 +232,15 @@ def complete(
 
 
 def add_outputs(job: Job, pipeline: Pipeline) -> None:
-    """Make what a finished folder lacks of what is wanted, without judging the recording again.
+    """Make what a finished folder lacks of what is wanted, and take pictures away that are not, without judging the
+    recording again.
 
     Raises:
         SourceError: the recording or its results cannot be read.
         SinkError: the folder cannot be written.
     """
+    if not pipeline.results.pictures and (job.folder / FIELD).exists():
+        withdraw_pictures(job.folder)
     lacking = missing_outputs(job.folder, pipeline.results)
     summary = read_summary(job.folder)
     if not lacking or summary is None:

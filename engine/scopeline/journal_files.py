@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,3 +62,10 @@ def _session_folder(path: Path) -> SessionFolder | None:
         files[number] = file
         sizes, changes = sizes + status.st_size, max(changes, status.st_mtime_ns)
     return SessionFolder(path, files, sizes, changes) if files else None
+
+
+def default_journal() -> Path:
+    """`$XDG_STATE_HOME/scopeline/journal`, by default `~/.local/state/scopeline/journal`."""
+    return (
+        Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "scopeline" / "journal"
+    )

@@ -129,7 +129,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: dict[str, float] | None
     stream_s: float
     seconds: float
-    """Wall time."""
+    """Wall time; of a recording in pieces their sum, although several may have been at work at once."""
     speed: float | None
     """Stream seconds per second."""
     fields: list[Field]
@@ -137,9 +137,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     segments: list[SegmentRow]
 
 
-def summarize(tally: Tally, recording: Recording | None = None) -> Summary:
-    """The summary of what a tally holds so far."""
+def summarize(tally: Tally, recording: Recording | None = None, *, before_s: float = 0.0) -> Summary:
+    """The summary of what a tally holds so far.
+
+    Args:
+        before_s: Wall time spent before its first message: on the pieces of a long recording.
+    """
     said = tally.ended or tally.started
+    seconds = before_s + tally.seconds
     return Summary(
         complete=tally.finished,
         ended=tally.ended.text if tally.ended else None,
@@ -158,8 +163,8 @@ def summarize(tally: Tally, recording: Recording | None = None) -> Summary:
         ledger=tally.ended.ledger if tally.ended else None,
         latency_ms=tally.ended.latency_ms if tally.ended else None,
         stream_s=round(tally.stream_s, 3),
-        seconds=round(tally.seconds, 3),
-        speed=round(tally.stream_s / tally.seconds, 2) if tally.seconds > 0 else None,
+        seconds=round(seconds, 3),
+        speed=round(tally.stream_s / seconds, 2) if seconds > 0 else None,
         fields=[
             Field(field=number, shape=seen.shape, box=seen.box, signal=seen.signal, since_s=seen.time_s)
             for number, seen in sorted(tally.fields.items())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -159,10 +160,23 @@ def _write(path: Path, rows: Sequence[Row]) -> None:
 
 
 def _table(rows: Sequence[Row]) -> Table:
+    """What fits a terminal: the settings that differ, and each head's first figure without its interval."""
     header, lines = _cells(rows)
-    table = Table(caption="95 % intervals from resampling groups")
-    for name in header:
-        table.add_column(name)
+    leading: dict[str, str] = {}
+    for name in _all_keys([row.figures for row in rows]):
+        leading.setdefault(name.partition(":")[0], name)
+    differ = [
+        name
+        for name in _all_keys([row.settings for row in rows])
+        if len({row.settings.get(name) for row in rows}) > 1
+    ]
+    table = Table(
+        box=SIMPLE_HEAD, caption="all columns, with 95 % intervals from resampling groups: table.csv"
+    )
+    for name in (*differ, *leading.values()):
+        table.add_column(name, justify="right" if name in leading.values() else "left")
     for line in lines:
-        table.add_row(*line)
+        said = dict(zip(header, line, strict=True))
+        figures = (said[name].partition(" (")[0] for name in leading.values())
+        table.add_row(*(said[name] for name in differ), *figures)
     return table

@@ -70,7 +70,7 @@ class ProbeVerdict:
     def __str__(self) -> str:
         """The stamp for reports and cards."""
         figures = ", ".join(f"{name} {value:.3f}" for name, value in self.aurocs.items())
-        said = "REFUSED, used all the same" if self.refused else "passed"
+        said = "REFUSED" if self.refused else "passed"
         folds = "grouped" if self.grouped else "random"
         text = f"Shortcut probes of {self.head!r} with crop {self.crop}: {said}. AUROC in {folds} folds: {figures}."
         return " ".join([text, *self.reasons])

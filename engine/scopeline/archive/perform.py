@@ -241,7 +241,8 @@ def _join(task: JoinTask, control: Control) -> Answer:
 
     ledger = join(chunks, parts, sink, stopped=control.stopped, hear=hear)
     control.decoded()
-    return Ended(complete(job, task.setup.pipeline, recording, tally, ledger))
+    before_s = sum(head.seconds for path in chunks if (head := read_head(path)) is not None)
+    return Ended(complete(job, task.setup.pipeline, recording, tally, ledger, before_s=before_s))
 
 
 def _with_marks(job: Job, setup: Setup) -> Parts:

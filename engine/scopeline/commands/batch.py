@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -90,7 +91,7 @@ def batch(
 
     Exit codes: 0 all done, 1 some recordings failed (the others are done),
     2 wrong usage or configuration, 130 interrupted; what was judged until
-    then is in NAME.partial.
+    then is in NAME.partial, of a long recording its finished pieces.
     """
     chosen = _with_results(load_pipeline(pipeline), also, pictures)
     check(chosen)
@@ -162,7 +163,9 @@ def _workers(count: int | None, ray: str | None, cpus: float, gpus: float) -> Wo
 
 
 def _table(outcomes: Sequence[Outcome], jobs: int) -> Table:
-    title = f"{len(outcomes)} of {jobs} recordings"
+    states = Counter(outcome.state for outcome in outcomes)
+    counted = ", ".join(f"{count} {state}" for state, count in states.items())
+    title = f"{len(outcomes)} of {jobs} recordings: {counted}" if outcomes else f"0 of {jobs} recordings"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, expand=True)
     table.add_column("recording", overflow="ellipsis", no_wrap=True, ratio=1)
     for name in ("frames", "usable", "segments", "worst MES", "time"):

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scopeline.errors import JournalError
-from scopeline.journal_files import SessionFolder, numbered_files, session_folders
+from scopeline.journal_files import SessionFolder, default_journal, numbered_files, session_folders
 from scopeline.journal_reader import JournalReader, Verdict
 from scopeline.journal_summary import Happening, JournalSummary, summarise_journal
 from scopeline.replace_file import replace_file
@@ -28,10 +28,25 @@ _RESEARCH = "research use only; not a medical device"
 _Folder = Annotated[
     Path, typer.Argument(help="A session's folder, or a folder of journals: then its newest session.")
 ]
+_OwnFolder = Annotated[
+    Path,
+    typer.Argument(
+        help="A session's folder, or a folder of journals: then its newest session.",
+        default_factory=default_journal,
+        show_default="where live writes them",
+    ),
+]
 
 
 @journal.command("list")
-def list_journals(folder: Annotated[Path, typer.Argument(help="Folder of journals.")]) -> None:
+def list_journals(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of journals.", default_factory=default_journal, show_default="where live writes them"
+        ),
+    ],
+) -> None:
     """Show the sessions in a folder of journals, the newest last."""
     table = Table(title=f"journals in {folder}", title_justify="left", box=SIMPLE_HEAD, caption=_RESEARCH)
     for column in ("session", "version", "files", "MB", "last written"):
@@ -46,7 +61,12 @@ def list_journals(folder: Annotated[Path, typer.Argument(help="Folder of journal
 @journal.command("verify")
 def verify(
     folder: Annotated[
-        Path, typer.Argument(help="A session's folder, or a folder of journals: then all of them.")
+        Path,
+        typer.Argument(
+            help="A session's folder, or a folder of journals: then all of them.",
+            default_factory=default_journal,
+            show_default="where live writes them",
+        ),
     ],
     noted: Annotated[
         str | None,
@@ -72,7 +92,7 @@ def verify(
 
 
 @journal.command("summary")
-def summary(folder: _Folder) -> None:
+def summary(folder: _OwnFolder) -> None:
     """Summarise a run from its journal: how it ended, frames and losses, latency, weather, marks, segments."""
     console = Console(soft_wrap=True)
     told, _, verdict = summarise_journal(JournalReader(_chosen(folder)))

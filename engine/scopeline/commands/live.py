@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.live import Live
 from scopeline.commands.interrupt import INTERRUPTED, stops_on_interrupt
 from scopeline.config import load_pipeline
 from scopeline.endpoint import DEFAULT_CONTROL, DEFAULT_REPLAY
+from scopeline.journal_files import default_journal
 from scopeline.keys import EngineKeys, KeyFolder
 from scopeline.marks import Marks, marks_path, read_marks
 from scopeline.notices import Notices
@@ -214,13 +214,6 @@ def _log(console: Console, status: StatusMessage) -> None:
     if status.event != "running":
         what = status.signal if status.event == "signal" else status.incident or status.event
         console.print(f"{what}: {status.text}" if status.text else what, markup=False, soft_wrap=True)
-
-
-def default_journal() -> Path:
-    """`$XDG_STATE_HOME/scopeline/journal`, by default `~/.local/state/scopeline/journal`."""
-    return (
-        Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "scopeline" / "journal"
-    )
 
 
 def _marks(recording: str) -> Marks | None:

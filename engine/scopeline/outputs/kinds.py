@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from scopeline.errors import ConfigError
+import msgspec
+
+from scopeline.errors import ConfigError, SinkError
 from scopeline.outputs.findings import Findings
+from scopeline.pictures import CONTACT_SHEET, FIELD
 from scopeline.results_wanted import ResultsWanted
 
 _MAKERS: Final = {
@@ -41,6 +45,39 @@ def check_outputs(wanted: ResultsWanted) -> None:
                     f"results: {kind!r} needs the package {error.name}, which is not installed; "
                     "pip install 'scopeline[archive]'"
                 ) from error
+
+
+def with_what_was_there(folder: Path, wanted: ResultsWanted) -> ResultsWanted:
+    """What is wanted, and what an earlier run of other inputs left in the folder that is about to be replaced: nobody
+    asked for it to go. Left out is what cannot be made here any more."""
+    also: list[str] = list(wanted.also)
+    for kind, makers in _MAKERS.items():
+        if kind in also or not all((folder / name).exists() for name, _, _ in makers):
+            continue
+        more = msgspec.convert({"also": [*also, kind], "pictures": wanted.pictures}, ResultsWanted)
+        try:
+            check_outputs(more)
+        except ConfigError:
+            continue
+        also.append(kind)
+    return msgspec.convert({"also": also, "pictures": wanted.pictures}, ResultsWanted)
+
+
+def withdraw_pictures(folder: Path) -> None:
+    """Take away every file of a finished folder that was made with pictures.
+
+    Raises:
+        SinkError: one cannot be removed.
+    """
+    pictured = [name for kind in ("report", "pdf", "video", "dicom") for name, _, _ in _MAKERS[kind]]
+    try:
+        for name in (*pictured, CONTACT_SHEET, FIELD):  # the mark of such a folder goes last
+            if (folder / name).is_dir():
+                shutil.rmtree(folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise SinkError(f"{folder}: its pictures cannot be removed ({error.strerror})") from error
 
 
 def missing_outputs(folder: Path, wanted: ResultsWanted) -> list[str]:
