@@ -71,7 +71,7 @@ def test_a_refused_set_stops_the_run_unless_forced_and_then_stamps_it(tmp_path: 
     with pytest.raises(ConfigError, match="The file alone tells a label"):
         need_pass(verdict, force=False)
     need_pass(verdict, force=True)
-    assert "REFUSED, used all the same" in str(verdict)
+    assert ": REFUSED." in str(verdict)
     assert "thumbnail" in str(verdict)
 
 
