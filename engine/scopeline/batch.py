@@ -262,7 +262,7 @@ def failure(job: Job, error: Exception) -> Outcome:
     return Outcome(job, "failed", None, f"{what}. A defect of Scopeline: please report it with {ERROR}")
 
 
-def _draw(job: Job, pipeline: Pipeline, tally: Tally, summary: Summary) -> dict[int, Cutout]:
+def _draw(job: Job, pipeline: Pipeline, tally: Tally, summary: Summary) -> Mapping[int, Cutout]:
     first = load_bundle(pipeline.bundle_path(pipeline.bundles[0])).input
     frames = key_frames(job.video, wanted_frames(tally), stream_s=tally.stream_s)
     view = View(first.crop, first.width, first.height)

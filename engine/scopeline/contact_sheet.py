@@ -108,7 +108,7 @@ def draw_contact_sheet(
         segments: The newest message of each segment, in order.
         cutouts: By segment number; a segment without one gets a grey tile that says why.
     """
-    shown = _longest(segments)
+    shown = longest(segments)
     columns = min(max(len(shown), _COLUMNS[0]), _COLUMNS[1])
     rows = max(-(-len(shown) // columns), 1)
     width = 2 * _MARGIN + columns * _TILE + (columns - 1) * _GAP
@@ -134,7 +134,8 @@ def outline_of(mask: NDArray[np.uint8]) -> list[NDArray[np.int32]]:
     return [np.asarray(cv2.approxPolyDP(curve, 0.8, True), np.int32) for curve in curves]
 
 
-def _longest(segments: Sequence[SegmentMessage]) -> list[SegmentMessage]:
+def longest(segments: Sequence[SegmentMessage]) -> list[SegmentMessage]:
+    """The segments of which pictures are made: at most `MOST_SEGMENTS`, in order."""
     if len(segments) <= MOST_SEGMENTS:
         return list(segments)
     by_length = sorted(segments, key=lambda segment: segment.start_s - segment.end_s)

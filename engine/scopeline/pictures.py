@@ -5,14 +5,22 @@ Every picture that is stored goes through here, cut to the field of view.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import cv2
 import numpy as np
 
-from scopeline.contact_sheet import Caption, Cutout, clock, cut_to_field, draw_contact_sheet, length_text
+from scopeline.contact_sheet import (
+    Caption,
+    Cutout,
+    clock,
+    cut_to_field,
+    draw_contact_sheet,
+    length_text,
+    longest,
+)
 from scopeline.crop import View
 from scopeline.field_of_view import FieldOfView
 from scopeline.field_sketch import draw_field
@@ -30,8 +38,8 @@ _FIELD_LINES: Final = 720
 
 
 def wanted_frames(tally: Tally) -> dict[int, float]:
-    """Stream time in seconds of the frames that the pictures need, by frame number."""
-    shots = [tally.shot_of(segment) for segment in tally.segments] + [tally.middle_shot()]
+    """Stream time in seconds of the frames that the pictures need, by frame number; at most as many as a sheet has."""
+    shots = [tally.shot_of(segment) for segment in longest(tally.segments)] + [tally.middle_shot()]
     return {shot.frame: shot.time_s for shot in shots if shot is not None}
 
 
@@ -56,28 +64,48 @@ def write_pictures(
     Raises:
         SinkError: the folder cannot be written.
     """
-    outlined = {
-        number: _outlined(pixels, (marked or {}).get(number, ())) for number, pixels in frames.items()
-    }
-    sheet = draw_contact_sheet(tally.segments, cutouts_of(tally, outlined), caption_of(summary))
+    sheet = draw_contact_sheet(tally.segments, _Cutouts(tally, frames, marked or {}), caption_of(summary))
     replace_file(folder / CONTACT_SHEET, jpeg(sheet))
     middle = tally.middle_shot()
-    if middle is not None and _fits(frames.get(middle.frame), middle.field):
-        sketch = draw_field_sketch(frames[middle.frame], middle.field, view, f"at {clock(middle.time_s)}")
+    pixels = frames.get(middle.frame) if middle is not None else None
+    if middle is not None and pixels is not None and _fits(pixels, middle.field):
+        sketch = draw_field_sketch(pixels, middle.field, view, f"at {clock(middle.time_s)}")
         replace_file(folder / FIELD, jpeg(sketch))
     elif (field := tally.last_field()) is not None:
         nothing = np.zeros((field.signal_height, field.signal_width, 3), np.uint8)
         replace_file(folder / FIELD, jpeg(draw_field_sketch(nothing, field, view, "no frame may be shown")))
 
 
-def cutouts_of(tally: Tally, frames: Mapping[int, Pixels]) -> dict[int, Cutout]:
-    """By segment number, the key frame cut to the field; segments without one that may be shown are left out."""
-    cutouts = {}
-    for segment in tally.segments:
-        shot = tally.shot_of(segment)
-        if shot is not None and _fits(frames.get(shot.frame), shot.field):
-            cutouts[segment.number] = cut_to_field(frames[shot.frame], shot.field)
-    return cutouts
+def cutouts_of(tally: Tally, frames: Mapping[int, Pixels]) -> Mapping[int, Cutout]:
+    """By segment number, the key frame cut to the field; segments without one that may be shown are left out.
+
+    Cut anew whenever one is asked for: all of them at once would fill the memory.
+    """
+    return _Cutouts(tally, frames, {})
+
+
+class _Cutouts(Mapping[int, Cutout]):
+    def __init__(
+        self, tally: Tally, frames: Mapping[int, Pixels], marked: Mapping[int, Sequence[MaskResult]]
+    ) -> None:
+        self._frames, self._marked = frames, marked
+        shots = {segment.number: tally.shot_of(segment) for segment in tally.segments}
+        self._shots = {
+            number: shot
+            for number, shot in shots.items()
+            if shot is not None and shot.frame in frames and _fits(frames[shot.frame], shot.field)
+        }
+
+    def __getitem__(self, number: int) -> Cutout:
+        shot = self._shots[number]
+        pixels = _outlined(self._frames[shot.frame], self._marked.get(shot.frame, ()))
+        return cut_to_field(pixels, shot.field)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._shots)
+
+    def __len__(self) -> int:
+        return len(self._shots)
 
 
 def draw_field_sketch(pixels: Pixels, field: FieldOfView, view: View | None, remark: str) -> Pixels:
@@ -131,6 +159,6 @@ def _outlined(pixels: Pixels, masks: Sequence[MaskResult]) -> Pixels:
     return canvas
 
 
-def _fits(pixels: Pixels | None, field: FieldOfView) -> bool:
-    """Whether the frame was fetched, in the size that the field is of: a signal can change its size."""
-    return pixels is not None and pixels.shape[:2] == (field.signal_height, field.signal_width)
+def _fits(pixels: Pixels, field: FieldOfView) -> bool:
+    """Whether the frame has the size that the field is of: a signal can change its size."""
+    return pixels.shape[:2] == (field.signal_height, field.signal_width)

@@ -166,7 +166,7 @@ class _Sheet(FPDF):
                 row.cell(str(line.number))
                 cutout = self._findings.cutouts.get(line.number)
                 if cutout is None:
-                    row.cell("no picture may be shown", style=plain)
+                    row.cell("no picture", style=plain)
                 else:
                     row.cell(img=io.BytesIO(jpeg(cutout.pixels)), img_fill_width=True)
                 said = f"\n{line.findings} frames" if line.findings else ""
