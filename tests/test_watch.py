@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from messages import ANY_PORT, LOCATIONS, PATIENCE_S, Script, publishing, segment_now, shares
 from scopeline.commands.watch import watch
 from scopeline.watch import WatchState, render
-from scopeline.wire import LedgerReport, Message, SmoothedHead
+from scopeline.wire import HeadResult, LedgerReport, Message, SmoothedHead
 
 
 class Watched:
@@ -68,6 +68,21 @@ def test_it_shows_the_held_location_and_grade(watched: Watched) -> None:
     assert "SIGMOID" in text
     assert "MES 2" in text
     assert "segment so far: mostly 2, worst 3" in text
+
+
+def test_a_pipeline_without_places_and_grades_shows_what_it_has(watched: Watched) -> None:
+    labels = ("polyps", "ulcerative-colitis")
+    head = HeadResult(probabilities=shares(labels, 0), entropy=0.3, abstain=False, expected=None)
+    smoothed = SmoothedHead(posterior=shares(labels, 0), tag="polyps", since_s=0.0)
+    nowhere = segment_now(location=None, mes_dominant=None, mes_worst=None)
+    watched.hear(
+        watched.script.frame(heads={"finding": head}, smoothed={"finding": smoothed}, segment=nowhere)
+    )
+    text = watched.text()
+    assert "finding" in text
+    assert "POLYPS" in text
+    assert "Mayo" not in text
+    assert "no assessment" not in text
 
 
 def test_a_frame_older_than_half_a_second_is_no_assessment(watched: Watched) -> None:

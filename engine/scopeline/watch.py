@@ -137,6 +137,8 @@ def _engine_state(view: View) -> tuple[str, str]:
 
 
 def _now(view: View, width: int) -> RenderableType:
+    if not view.may_grade:
+        return _location(view, width)
     grid = Table.grid(expand=True)
     grid.add_column(ratio=1)
     grid.add_column(ratio=1)
@@ -145,14 +147,16 @@ def _now(view: View, width: int) -> RenderableType:
 
 
 def _location(view: View, width: int) -> Panel:
-    head = None if _is_blind(view) else view.location
+    told = view.location or view.finding
+    head = None if _is_blind(view) else told
     inside = width - 4
     lines: list[RenderableType] = [_headline(view, head)]
     shown = head.posterior if head else {}
     likeliest = sorted(shown, key=lambda label: -shown[label])[: _PANEL_LINES - 1]
     for label in [each for each in shown if each in likeliest]:
         lines.append(_bar(head, label, label[:11], 12, inside, "cyan"))
-    return _panel(f"location{_marked(view)}", lines, head is not None and head.tag is not None)
+    title = told.name.replace("_", " ") if told is not None and view.location is None else "location"
+    return _panel(f"{title}{_marked(view)}", lines, head is not None and head.tag is not None)
 
 
 def _headline(view: View, head: HeadView | None) -> Text:

@@ -88,6 +88,10 @@ class View:
     """Nothing may be shown as the present."""
     location: HeadView | None
     grade: HeadView | None
+    finding: HeadView | None
+    """The first head that is neither, of a pipeline that has no location head."""
+    may_grade: bool
+    """False: frames were judged, and no head gave a grade."""
     bins: Mapping[int, Bin]
     """Quality by number of half second of stream time."""
     segments: Sequence[SegmentView]
@@ -133,6 +137,7 @@ class _Run:
         self.heads: dict[str, HeadView] = {}
         self.location: str | None = None
         self.grade: str | None = None
+        self.has_judged = False
         self.bins: deque[Bin] = deque(maxlen=math.ceil(STRIP_S / BIN_S) + 1)
         self.samples: deque[tuple[int, float]] = deque(maxlen=_MOST_SAMPLES)
         self.segments: dict[int, SegmentView] = {}
@@ -157,8 +162,15 @@ class _Run:
             name = (status.incident or status.event).replace("_", " ")
             self.news, self.news_ns = f"{name}: {status.text}", status.published_ns
 
+    @property
+    def finding(self) -> HeadView | None:
+        if self.location is not None or not self.has_judged:
+            return None
+        return next((head for name, head in self.heads.items() if name != self.grade), None)
+
     def _apply_frame(self, frame: FrameMessage) -> None:
         self.frame = frame
+        self.has_judged = self.has_judged or frame.reason is None
         self.heads = {name: _head(frame, name) for name in frame.smoothed}
         self._tell_heads_apart(frame)
         self._count_quality(frame)
@@ -242,6 +254,8 @@ class WatchState:
                 stale=run.stale.is_stale(now_ns),
                 location=run.heads.get(run.location or ""),
                 grade=run.heads.get(run.grade or ""),
+                finding=run.finding,
+                may_grade=run.grade is not None or not run.has_judged,
                 bins={
                     each.number: Bin(each.number, each.grades.copy(), each.reasons.copy())
                     for each in run.bins
