@@ -21,7 +21,7 @@ from scopeline_bench.contenders import Job, bare_decode, bare_inference, bare_re
 from scopeline_bench.live_run import WARM_UP_S, LivePlan, measure_live
 from scopeline_bench.machine import load, this_machine
 from scopeline_bench.networks import float_twin
-from scopeline_bench.own_process import measured
+from scopeline_bench.own_process import measured, on_one_core
 from scopeline_bench.peer_order import Order
 from scopeline_bench.peers import PEERS, Peer, PeerLive, python_of, run_live, run_recording, version_of
 from scopeline_bench.spent import Spent
@@ -136,14 +136,16 @@ class Comparison:
         self._live.setdefault(OURS, []).append(figures)
 
     def _our_recording(self) -> None:
-        self._recording.setdefault(OURS, []).append(measured(scopeline, self._job))
+        with on_one_core():
+            self._recording.setdefault(OURS, []).append(measured(scopeline, self._job))
 
     def _floor(self) -> None:
-        parts = (
-            measured(bare_decode, self._job),
-            measured(bare_resize, self._job),
-            measured(bare_inference, self._job, 500),
-        )
+        with on_one_core():
+            parts = (
+                measured(bare_decode, self._job),
+                measured(bare_resize, self._job),
+                measured(bare_inference, self._job, 500),
+            )
         frames = parts[0].frames
         whole = Spent(
             frames=frames,
@@ -162,7 +164,8 @@ class Comparison:
         self._live.setdefault(peer.name, []).append(run)
 
     def _peer_recording(self, peer: Peer) -> None:
-        counted = run_recording(self._pythons[peer.name], peer, self._order)
+        with on_one_core():
+            counted = run_recording(self._pythons[peer.name], peer, self._order)
         wanted = [number % self._loop for number in range(self._plan.frames)]
         # The clip is cut in the order of decoding: its last pictures may be later ones that no other needs.
         if len(counted.numbers) != len(wanted) or counted.numbers[:-_CUT] != wanted[:-_CUT]:
