@@ -12,13 +12,20 @@ import pytest
 
 from media_clips import interlaced, number_in, numbered_pixels, write_clip
 from messages import Script, mask_result, shares
-from scopeline.contact_sheet import Caption, Cutout, cut_to_field, draw_contact_sheet, length_text
+from scopeline.contact_sheet import (
+    MOST_SEGMENTS,
+    Caption,
+    Cutout,
+    cut_to_field,
+    draw_contact_sheet,
+    length_text,
+)
 from scopeline.field_of_view import FieldOfView, Shape
 from scopeline.overlay import Overlay, OverlayKind
 from scopeline.picture import Pixels, picture_from_file, rgb_pixels
 from scopeline.pictures import wanted_frames, write_pictures
 from scopeline.simulation import barcode
-from scopeline.sources.key_frames import key_frames
+from scopeline.sources.key_frames import KeptFrames, key_frames
 from scopeline.sources.media import MediaSource
 from scopeline.summary import summarize
 from scopeline.tally import Tally
@@ -331,6 +338,31 @@ def test_key_frames_are_deinterlaced_and_upright_like_the_judged_ones(tmp_path: 
         assert {n: p.shape for n, p in found.items()} == {n: p.shape for n, p in judged.items()}
         for number, pixels in found.items():
             assert np.abs(pixels.astype(int) - judged[number]).mean() < 1.0, path.name
+
+
+def test_frames_are_kept_in_little_room_and_come_back_to_the_last_bit() -> None:
+    smooth = numbered_pixels(7)
+    noise = np.random.default_rng(3).integers(0, 256, (48, 64, 3), np.uint8)
+    kept = KeptFrames()
+    kept.keep(7, smooth)
+    kept.keep(3, noise)
+    assert list(kept) == [7, 3]
+    assert np.array_equal(kept[7], smooth)
+    assert np.array_equal(kept[3], noise)
+    assert 5 not in kept
+
+
+def test_of_many_segments_only_those_that_a_sheet_shows_cost_a_picture() -> None:
+    script = Script()
+    tally = _tally(script, frames=2 * MOST_SEGMENTS)
+    for number in range(2 * MOST_SEGMENTS):
+        seen = script.segment(
+            number + 1, "rectum", start_s=0.0, end_s=1.0 + number, key_frame=number, key_frame_s=0.02 * number
+        )
+        tally.add(seen)
+    longest = range(MOST_SEGMENTS, 2 * MOST_SEGMENTS)
+    assert set(wanted_frames(tally)) - {tally.middle_shot().frame} <= set(longest)  # type: ignore[union-attr]
+    assert len(set(wanted_frames(tally)) & set(longest)) == MOST_SEGMENTS
 
 
 def test_no_frame_wanted_opens_nothing(tmp_path: Path) -> None:

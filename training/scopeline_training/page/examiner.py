@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -227,7 +227,7 @@ class Examiner:
             took_ms=(time.monotonic_ns() - began_ns) / 1e6,
         )
 
-    def _field_picture(self, tally: Tally, frames: dict[int, Pixels]) -> str | None:
+    def _field_picture(self, tally: Tally, frames: Mapping[int, Pixels]) -> str | None:
         shot = tally.middle_shot()
         if shot is None or shot.frame not in frames:
             return None
@@ -310,7 +310,7 @@ def _pipeline_of_bundle(folder: Path) -> Pipeline:
     return Pipeline(name=load_bundle(folder).name, bundles=(BundleChoice(path=str(folder.resolve())),))
 
 
-def _segments(tally: Tally, frames: dict[int, Pixels]) -> list[SegmentReport]:
+def _segments(tally: Tally, frames: Mapping[int, Pixels]) -> list[SegmentReport]:
     found = []
     for segment in tally.segments:
         shot, picture = tally.shot_of(segment), None
