@@ -75,7 +75,7 @@ def test_a_live_run_without_tensorrt_is_judged_by_the_cpu_and_says_why(
     assert set(_judged_by(sink)) == {"onnxruntime"}
     assert len(sink.frames) == 40
     (said,) = [message.text for message in sink.statuses if message.incident == "gpu_failed"]
-    assert "pip install -e .[tensorrt]" in said
+    assert 'pip install -c constraints.txt -e ".[tensorrt]"' in said
     assert said.endswith("the CPU judges")
 
 
@@ -120,4 +120,4 @@ def test_the_command_without_tensorrt_says_what_to_install(machine: FakeMachine)
     done = _build(machine, with_packages=False)
     assert done.returncode == 1
     assert "needs TensorRT 8.6, 10 or 11" in done.stderr
-    assert "pip install -e .[tensorrt]" in done.stderr
+    assert 'pip install -c constraints.txt -e ".[tensorrt]"' in done.stderr

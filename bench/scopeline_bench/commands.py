@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scopeline.errors import ConfigError
+from scopeline.extras import how_to_install
 
 if TYPE_CHECKING:
     from scopeline_bench.watched_feed import PictureSize
@@ -369,6 +370,6 @@ def _need_extras() -> None:
     missing = [name for name in ("onnx", "psutil") if find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f"the bench needs {' and '.join(missing)}, which the runtime does not bring: in the checkout, "
-            'pip install -c constraints.txt -e ".[training,cpu-fast,dev]"'
+            f"the bench needs {' and '.join(missing)}, which the runtime does not bring: "
+            f"{how_to_install('training,cpu-fast,dev')}"
         )

@@ -12,6 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from scopeline.errors import BackendError, BundleError
+from scopeline.extras import how_to_install
 
 Network = Any
 """An onnx.ModelProto; onnx is imported late and has no types."""
@@ -27,7 +28,7 @@ def need(package: str, purpose: str) -> Any:
         return importlib.import_module(package)
     except ModuleNotFoundError as error:
         raise BackendError(
-            f"{purpose} needs the package {package.split('.')[0]!r}: in the checkout, pip install -e .[training]"
+            f"{purpose} needs the package {package.split('.')[0]!r}: {how_to_install('training')}"
         ) from error
 
 

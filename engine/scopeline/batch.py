@@ -145,7 +145,8 @@ class Batch:
         report = self._run_engine(job, lambda: FolderSink(job.partial, recording=recording, tally=tally))
         if report.ended == "stopped":
             summary = summarize(tally, recording)
-            return Outcome(job, "interrupted", summary, f"what was judged is in {job.partial.name}; the same command begins it anew")
+            kept = f"what was judged is in {job.partial.name}; the same command begins it anew"
+            return Outcome(job, "interrupted", summary, kept)
         return complete(job, self._pipeline, recording, tally, report.ledger)
 
     def _run_engine(self, job: Job, make_sink: Callable[[], FolderSink]) -> RunReport:

@@ -20,6 +20,7 @@ from typing import Final, Literal
 from scopeline.bundle import load_bundle
 from scopeline.devices import Machine, list_devices
 from scopeline.errors import BundleError
+from scopeline.extras import how_to_install
 from scopeline.probe import (
     ASK_AV,
     ASK_CUDA,
@@ -241,9 +242,7 @@ def check_onnxruntime(ask: Ask) -> Finding:
 
 
 def check_openvino(ask: Ask) -> Finding:
-    remedy = (
-        "often faster on Intel processors: in the checkout, pip install -c constraints.txt -e .[cpu-fast]"
-    )
+    remedy = f"often faster on Intel processors: {how_to_install('cpu-fast')}"
     return _library("OpenVINO", "optional", ask, ASK_OPENVINO, remedy, _devices)
 
 
@@ -256,7 +255,7 @@ def check_torch(version_of: Callable[[str], str | None] | None = None) -> Findin
     """Asked of the package's papers only: importing it takes seconds, and running needs none of it."""
     found = (version_of or _installed)("torch")
     if found is None:
-        remedy = "only to train: in the checkout, pip install -c constraints.txt -e .[training]"
+        remedy = f"only to train: {how_to_install('training')}"
         return Finding("PyTorch", "optional", "not installed", remedy)
     return Finding("PyTorch", "ok", found)
 
@@ -320,7 +319,7 @@ def check_nvidia(ask: Ask, module: Path = Path("/sys/module/nvidia/version")) ->
 
 
 def check_tensorrt(ask: Ask) -> Finding:
-    remedy = "only for an NVIDIA GPU: in the checkout, pip install -e .[tensorrt]"
+    remedy = f"only for an NVIDIA GPU: {how_to_install('tensorrt')}"
     return _library("TensorRT", "optional", ask, ASK_TENSORRT, remedy, _version)
 
 

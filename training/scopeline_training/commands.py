@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from scopeline.errors import ConfigError
+from scopeline.extras import how_to_install
 
 
 def train(
@@ -325,7 +326,7 @@ def evaluate_readers(
 def _need_torch() -> None:
     if find_spec("torch") is None:
         raise ConfigError(
-            "training needs torch, which the runtime does not bring: pip install -c constraints.txt '.[training]'"
+            f"training needs torch, which the runtime does not bring: {how_to_install('training')}"
         )
 
 
@@ -404,9 +405,7 @@ def page(
 
     missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
     if missing:
-        raise ConfigError(
-            f"the page needs {' and '.join(missing)}: pip install -c constraints.txt '.[training]'"
-        )
+        raise ConfigError(f"the page needs {' and '.join(missing)}: {how_to_install('training')}")
     from scopeline_training.page.app import build_app
     from scopeline_training.page.examiner import open_examiner
     from scopeline_training.page.server import PageServer, check_loopback

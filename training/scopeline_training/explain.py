@@ -20,6 +20,7 @@ from scopeline.config import QualityRule
 from scopeline.contact_sheet import cut_to_field
 from scopeline.crop import View
 from scopeline.errors import ConfigError
+from scopeline.extras import how_to_install
 from scopeline.field_estimator import field_of_still
 from scopeline.picture import Picture, Pixels, picture_from_file, picture_from_rgb, rgb_pixels
 from scopeline.ports import Backend
@@ -165,7 +166,7 @@ def explain_all(
         SinkError: the folder cannot be written.
     """
     if find_spec("matplotlib") is None:
-        raise ConfigError("panels are drawn with matplotlib: pip install -c constraints.txt '.[training]'")
+        raise ConfigError(f"panels are drawn with matplotlib: {how_to_install('training')}")
     from scopeline_training.explanation_panel import explanation_panel
     from scopeline_training.plot_style import png
 
@@ -273,7 +274,7 @@ def _explainer_of_run(place: Path) -> Explainer:
     for name in ("torch", "captum"):
         if find_spec(name) is None:
             raise ConfigError(
-                f"explaining a run needs {name}: pip install -c constraints.txt '.[training]'; its bundle/ can be "
+                f"explaining a run needs {name}: {how_to_install('training')}; its bundle/ can be "
                 "explained without"
             )
     from scopeline_training.network_explainer import NetworkExplainer

@@ -16,6 +16,7 @@ from scopeline.archive.perform import Control, perform
 from scopeline.archive.task import Answer, Far, Progress, Task, progress_of
 from scopeline.archive.workers import Answered, Event, Lost
 from scopeline.errors import BackendError
+from scopeline.extras import how_to_install
 
 LOCAL: Final = "local"
 """Instead of an address: a cluster of this machine alone, which ends with the call."""
@@ -149,4 +150,4 @@ def _ray() -> Any:
     try:
         return importlib.import_module("ray")
     except ImportError as error:
-        raise BackendError("Ray is not installed; pip install 'scopeline[ray]'") from error
+        raise BackendError(f"Ray is not installed: {how_to_install('ray')}") from error

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scopeline.errors import BackendError
+from scopeline.extras import how_to_install
 
 Failure = Literal["memory", "lost", "absent", "other"]
 """`memory`: there is not enough on the device; others may give some back. `lost`: the device, or this process's hold on
 it, is gone until the process is started again. `absent`: no driver or no device."""
 
-INSTALL: Final = "in the checkout, pip install -e .[tensorrt]"
+INSTALL: Final = how_to_install("tensorrt")
 
 _MEMORY: Final = frozenset({2})
 _ABSENT: Final = frozenset({34, 35, 100, 101})

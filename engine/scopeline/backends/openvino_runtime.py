@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from scopeline.bundle import Bundle, check_outputs
 from scopeline.errors import BackendError
+from scopeline.extras import how_to_install
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
@@ -32,7 +33,7 @@ class OpenVinoBackend:
             import openvino
         except ModuleNotFoundError as error:
             raise BackendError(
-                "backend 'openvino' needs the openvino package: in the checkout, pip install -e .[cpu-fast], "
+                f"backend 'openvino' needs the openvino package: {how_to_install('cpu-fast')}, "
                 'or set backend = "onnxruntime"'
             ) from error
         if precision not in _HINTS:

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from scopeline.errors import ConfigError, SinkError
+from scopeline.extras import how_to_install
 from scopeline.outputs.findings import Findings
 from scopeline.pictures import CONTACT_SHEET, FIELD
 from scopeline.results_wanted import ResultsWanted
@@ -43,7 +44,7 @@ def check_outputs(wanted: ResultsWanted) -> None:
             except ModuleNotFoundError as error:
                 raise ConfigError(
                     f"results: {kind!r} needs the package {error.name}, which is not installed; "
-                    "pip install 'scopeline[archive]'"
+                    f"{how_to_install('archive')}"
                 ) from error
 
 
