@@ -92,7 +92,7 @@ def make(name: str) -> Bundled:
     bundled.train()
     with torch.no_grad():
         for _ in range(2):
-            bundled(pictures(8, size))
+            bundled(torch.cat([pictures(8, size), extremes(size)]))
         bundled.eval()
         bundled.scale.div_(bundled(pictures(8, size)).std().clamp(min=1e-3) / 2)
     return bundled
@@ -108,6 +108,15 @@ def pictures(count: int, size: int) -> torch.Tensor:
         + 4 * torch.randn(count, 3, size, size)
     )
     return shades.clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8).contiguous()
+
+
+def extremes(size: int) -> torch.Tensor:
+    """Black, white, noise and stripes, (4, size, size, 3) uint8: without them in its statistics a random network
+    answers hostile frames with logits of a hundred thousand."""
+    made = torch.zeros(4, size, size, 3, dtype=torch.uint8)
+    made[1], made[3, ::2] = 255, 255
+    made[2] = torch.randint(0, 256, (size, size, 3), dtype=torch.uint8)
+    return made
 
 
 def export(name: str, path: Path) -> None:
