@@ -133,7 +133,9 @@ def test_without_tensorrt_the_message_names_what_to_install(monkeypatch: pytest.
 
 def test_without_cuda_python_the_message_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
-    with pytest.raises(BackendError, match=r"needs cuda-python .*pip install -c constraints.txt -e .*\[tensorrt\]"):
+    with pytest.raises(
+        BackendError, match=r"needs cuda-python .*pip install -c constraints.txt -e .*\[tensorrt\]"
+    ):
         open_cuda()
 
 

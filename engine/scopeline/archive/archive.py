@@ -94,7 +94,9 @@ class Archive:
                     yield from self._placed(schedule.lost(event.ticket, event.why, begun=event.begun))
         # Stopped without a last word; chunks that are done wait for the next call.
         for job in [job for job, _ in self._holds.values() if any(job.partial.iterdir())]:
-            yield Outcome(job, "interrupted", None, "the pieces that are done are kept; the same command goes on")
+            yield Outcome(
+                job, "interrupted", None, "the pieces that are done are kept; the same command goes on"
+            )
 
     def _hand_out(self, schedule: Schedule) -> list[Outcome]:
         outcomes: list[Outcome] = []
