@@ -16,9 +16,11 @@ import pytest
 
 from colour_bundle import coloured, write_pipeline
 from media_clips import write_clip
+from messages import Script, segment_now
 from scopeline.batch import Batch, add_outputs, plan
 from scopeline.config import Pipeline, load_pipeline
 from scopeline.errors import ConfigError
+from scopeline.outputs.annotated_video import captions
 from scopeline.outputs.kinds import check_outputs, missing_outputs
 from scopeline.outputs.showable import showable
 from scopeline.results_folder import read_frames, read_tally
@@ -191,6 +193,14 @@ def test_what_was_made_of_a_recording_is_made_again_when_it_is_judged_again(
     (outcome,) = Batch(pipeline).work(jobs, again=True)
     assert (outcome.job.folder / "frames.parquet").is_file()
     assert not (outcome.job.folder / "report.html").exists()
+
+
+def test_the_video_says_what_the_operator_said_and_how_much_is_marked() -> None:
+    frame = Script().frame(segment=segment_now(3, "sigmoid"))
+    named = [text for text, _ in captions(frame, {3})]
+    assert named[0] == "sigmoid (marked)"
+    assert "polyp on 3.1 % of the field" in named
+    assert "sigmoid (marked)" not in [text for text, _ in captions(frame, {2})]
 
 
 def test_a_video_without_pictures_is_refused_before_anything_is_done() -> None:

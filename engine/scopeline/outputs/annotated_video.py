@@ -7,7 +7,7 @@ reason. The sound is copied as it is. It may hold voices and names: docs/results
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -73,6 +73,7 @@ def _copy(
     video: VideoStream | None = None
     sound = _Sound(original, copy)
     painters: dict[int | None, _Painter] = {}
+    marked = {segment.number for segment in findings.tally.segments if segment.marked}
     origin_s = last_s = step_s = 0.0
     try:
         for frame, message, shown in zip(source.frames(), findings.frames(), may_show, strict=True):
@@ -87,7 +88,7 @@ def _copy(
                 video = _video_stream(copy, width, height)
                 sound.begin()
             if message.field not in painters:
-                painters[message.field] = _Painter(findings.tally.field(message.field))
+                painters[message.field] = _Painter(findings.tally.field(message.field), marked)
             drawn = painters[message.field].draw(rgb_pixels(frame.picture), message, shown)
             picture = VideoFrame.from_ndarray(_sized(drawn, video.width, video.height), format="rgb24")
             picture.pts, picture.time_base = round((origin_s + frame.time_s) / _CLOCK), _CLOCK
@@ -160,10 +161,14 @@ class _Sound:
 
 
 class _Painter:
-    """Draws what is known of frames of one field of view."""
+    """Draws what is known of frames of one field of view.
 
-    def __init__(self, field: FieldOfView | None) -> None:
-        self._field = field
+    Args:
+        marked: Numbers of the segments that the operator named.
+    """
+
+    def __init__(self, field: FieldOfView | None, marked: Collection[int]) -> None:
+        self._field, self._marked = field, marked
         self._seen = what_may_be_seen(field) if field is not None else None
 
     def draw(self, pixels: Pixels, message: FrameMessage, shown: bool) -> Pixels:
@@ -188,7 +193,7 @@ class _Painter:
         height, width = bar.shape[:2]
         scale, base = height / 44, round(height * 0.64)
         x = round(height * 0.4)
-        for text, colour in _said(message):
+        for text, colour in captions(message, self._marked):
             x = _write(bar, text, (x, base), scale, colour) + round(height * 0.5)
         right = f"{clock(message.time_s)}   {NOTICE}"
         length = _length(right, scale * 0.72)
@@ -196,9 +201,12 @@ class _Painter:
             _write(bar, right, (width - length - round(height * 0.4), base), scale * 0.72, _SOFT)
 
 
-def _said(message: FrameMessage) -> list[tuple[str, tuple[int, int, int]]]:
-    """What the bar says, with its colours."""
+def captions(message: FrameMessage, marked: Collection[int]) -> list[tuple[str, tuple[int, int, int]]]:
+    """What the bar says of a frame, with its colours: first what the operator said, if it lies in one of the `marked`
+    segments, then what the networks did."""
     parts: list[tuple[str, tuple[int, int, int]]] = []
+    if message.segment is not None and message.segment.number in marked and message.segment.location:
+        parts.append((f"{message.segment.location.replace('_', ' ')} (marked)", _INK))
     for name, head in message.smoothed.items():
         if head.tag is None:
             continue
@@ -213,7 +221,9 @@ def _said(message: FrameMessage) -> list[tuple[str, tuple[int, int, int]]]:
             )  # brighter, on the dark bar
         parts.append((text, colour))
     parts += [
-        (f"{mask.label} {100 * mask.peak:.0f} %", MARK) for mask in message.masks.values() if mask.regions
+        (f"{mask.label} on {100 * mask.share:.1f} % of the field", MARK)
+        for mask in message.masks.values()
+        if mask.regions
     ]
     if message.reason is not None:
         parts.append((message.reason.replace("_", " "), _SOFT))
