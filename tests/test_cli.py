@@ -80,7 +80,7 @@ def test_model_list_shows_heads_and_licences(call: _Call, tmp_path: Path) -> Non
     write_tiny_bundle(tmp_path / "tiny")
     code, out, _ = call("model", "list", tmp_path)
     assert code == 0
-    assert "organ (location): outside, rectum, sigmoid" in out
+    assert "organ    location  outside, rectum, sigmoid" in out
     assert "Apache-2.0" in out
 
 

@@ -9,8 +9,9 @@ from typing import Annotated
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
+from rich.text import Text
 
 from scopeline.backends import BACKENDS, open_backend
 from scopeline.backends.tensorrt_build_process import BuildProcess
@@ -33,25 +34,30 @@ def list_models(
 ) -> None:
     """Show the bundles in a folder: heads, labels, input, licence, size."""
     place = folder or shipped_pipelines() / "bundles"
-    table = Table(
-        title=f"bundles in {place}", caption="Research use only. Read a bundle's card.md before using it."
-    )
-    for column in ("name", "version", "input", "heads", "licence", "MB", "sha256"):
-        table.add_column(column, justify="right" if column == "MB" else "left")
-    for description in sorted(place.glob("*/bundle.toml")):
-        bundle = load_bundle(description.parent)
-        table.add_row(
-            bundle.name,
-            bundle.version,
-            f"{bundle.input.width}x{bundle.input.height} {bundle.input.crop}",
-            "\n".join(f"{head.name} ({head.role}): {', '.join(head.labels)}" for head in bundle.heads),
-            bundle.licence,
-            f"{bundle.onnx_path.stat().st_size / 1e6:.1f}",
-            bundle.network.sha256[:12],
-        )
-    if not table.row_count:
+    bundles = [load_bundle(description.parent) for description in sorted(place.glob("*/bundle.toml"))]
+    if not bundles:
         raise BundleError(f"{place}: no bundles here; a bundle is a folder with bundle.toml and model.onnx")
-    Console().print(table)
+    console = Console(highlight=False)
+    console.print(f"bundles in {place}\n", style="dim", soft_wrap=True)
+    for bundle in bundles:
+        console.print(_described(bundle))
+    console.print("Research use only. Read a bundle's card.md before using it.", style="dim")
+
+
+def _described(bundle: Bundle) -> Group:
+    """One bundle: a line with its name, and what it answers below, as wide as the terminal is."""
+    size_mb = bundle.onnx_path.stat().st_size / 1e6
+    shown = f"{bundle.input.width}x{bundle.input.height} {bundle.input.crop}"
+    lines = Table.grid(padding=(0, 2))
+    for head in bundle.heads:
+        lines.add_row(f"  {head.name}", head.role, ", ".join(head.labels))
+    lines.add_row("  licence", "", bundle.licence)
+    title = Text.assemble(
+        (bundle.name, "bold"),
+        f" {bundle.version}  ",
+        (f"{shown}, {size_mb:.1f} MB, {bundle.network.sha256[:12]}", "dim"),
+    )
+    return Group(title, lines, Text())
 
 
 @model.command("check")
