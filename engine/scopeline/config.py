@@ -6,6 +6,7 @@ Unknown keys are refused and named with their place. Paths are relative to the p
 from __future__ import annotations
 
 import hashlib
+from difflib import get_close_matches
 from pathlib import Path
 
 import msgspec
@@ -133,8 +134,10 @@ def load_pipeline(path: Path) -> Pipeline:
         pipeline = msgspec.toml.decode(file.read_bytes(), type=Pipeline)
     except FileNotFoundError as error:
         known = sorted(entry.stem for entry in shipped_pipelines().glob("*.toml"))
+        near = get_close_matches(path.stem, known, n=1)
+        meant = f"; did you mean {near[0]}?" if near else "."
         raise ConfigError(
-            f"{path}: no such pipeline file; Scopeline ships {known}, or give the path of a .toml"
+            f"{path}: no such pipeline file{meant} Scopeline ships {', '.join(known)}; or give the path of a .toml"
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{file}: not a pipeline: {error}") from error

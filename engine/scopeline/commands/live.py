@@ -194,10 +194,11 @@ def live(
             report = engine.run()
     if console.is_terminal:
         console.print(render(state))
-    lost = sum(report.ledger.lost.values())
+    lost = report.ledger.lost
+    why = f" ({', '.join(f'{count} {reason}' for reason, count in lost.items())})" if lost else ""
     console.print(
         f"{report.ended} after {report.seconds:.1f} s: {report.ledger.captured} frames captured = "
-        f"{report.ledger.published} published + {lost} lost {report.ledger.lost or ''}"
+        f"{report.ledger.published} published + {sum(lost.values())} lost{why}"
     )
     if report.ended == "stopped":
         raise typer.Exit(INTERRUPTED)

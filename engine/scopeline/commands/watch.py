@@ -67,7 +67,10 @@ def _take_in(subscriber: Subscriber, state: WatchState, end_s: float) -> None:
 def _draw_once(
     console: Console, subscriber: Subscriber, state: WatchState, messages: int, svg: Path | None
 ) -> None:
-    with Console(stderr=True).status(f"waiting for {messages} messages"):
+    errors, waiting = Console(stderr=True), f"waiting for {messages} messages on {subscriber.address}"
+    if not errors.is_terminal:
+        errors.print(waiting, soft_wrap=True)
+    with errors.status(waiting):
         for _, message in zip(range(messages), subscriber, strict=False):
             state.apply(message)
     console.print(render(state))
