@@ -10,10 +10,11 @@ from fakes import MES, ORGAN, POLYP, QUALITY
 from messages import Script, mask_result
 from scopeline.bundle import Head
 from scopeline.chapters import chapter_title
-from scopeline.segment_findings import findings_cell, findings_text, most_found, said_of_frame
+from scopeline.segment_findings import findings_cell, findings_text, inside, most_found, said_of_frame, summed
 from scopeline.segment_table import segments_csv
 from scopeline.segment_tally import GradeRules, SegmentTally, Sighting
 from scopeline.segments import Observation, Segmenter, SegmentSettings
+from scopeline.summary import conclude_procedure
 from scopeline.wire import SegmentMessage
 
 FINDING = Head(name="finding", role="finding", labels=("polyp", "ulcerative-colitis"))
@@ -89,7 +90,7 @@ def test_people_read_what_was_found_most_and_in_how_many_frames() -> None:
         },
     )
     assert findings_text(segment) == "polyp in 30 of 92, snare in 2 of 42"
-    assert most_found(segment) == "polyp"
+    assert most_found(inside(segment)) == ("polyp", 30, 92)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,17 @@ def test_people_read_what_was_found_most_and_in_how_many_frames() -> None:
 )
 def test_nothing_found_and_nothing_found_in_the_body_are_no_text(segment: SegmentMessage) -> None:
     assert findings_text(segment) == ""
-    assert most_found(segment) is None
+    assert most_found(inside(segment)) is None
+
+
+def test_a_procedure_adds_up_what_its_segments_found_inside_the_body() -> None:
+    segments = [
+        Script().segment(1, findings={"polyp": {"polyp": 3, "none": 4}}),
+        Script().segment(2, location="outside", findings={"polyp": {"polyp": 50}}),
+        Script().segment(3, findings={"polyp": {"polyp": 2}, "tool": {"snare": 1}}),
+    ]
+    assert conclude_procedure(segments).findings == {"polyp": {"polyp": 5, "none": 4}, "tool": {"snare": 1}}
+    assert summed([]) == {}
 
 
 def test_tables_hold_every_count() -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scopeline.field_of_view import FieldOfView
 from scopeline.overlay import OverlayKind
 from scopeline.picture import Pixels
-from scopeline.segment_findings import findings_text, most_found
+from scopeline.segment_findings import findings_text, inside, most_found
 from scopeline.tally import OUTSIDE
 from scopeline.wire import SegmentMessage
 
@@ -194,7 +194,8 @@ def _draw_tile(tile: Pixels, segment: SegmentMessage, cutout: Cutout | None) -> 
     _draw_number(tile, segment)
     left, base = 22, _PHOTO + 34
     chips = _draw_chips(tile, segment)
-    place = segment.location or most_found(segment) or "unknown location"
+    found = most_found(inside(segment))
+    place = segment.location or (found[0] if found else "unknown location")
     _write(tile, _fit(place, 25, chips - left - 14, bold=True), (left, base), 25, _INK, bold=True)
     length = length_text(segment.end_s - segment.start_s)
     time = f"{clock(segment.start_s)} - {clock(segment.end_s)}   ({length})"

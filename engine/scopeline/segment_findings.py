@@ -38,7 +38,23 @@ def said_of_frame(
 
 def findings_text(segment: SegmentMessage) -> str:
     """For people: `polyp in 30 of 42`, per head what was said most; empty where nothing was found in the body."""
-    return ", ".join(f"{label} in {count} of {asked}" for label, count, asked in _most(segment))
+    return ", ".join(f"{label} in {count} of {asked}" for label, count, asked in _most(inside(segment)))
+
+
+def inside(segment: SegmentMessage) -> Findings:
+    """What was found in a segment; nothing outside the body."""
+    return {} if segment.location == OUTSIDE else segment.findings
+
+
+def summed(findings: Iterable[Findings]) -> dict[str, dict[str, int]]:
+    """The counts of many segments in one."""
+    total: dict[str, dict[str, int]] = {}
+    for each in findings:
+        for head, counts in each.items():
+            for label, count in counts.items():
+                total.setdefault(head, {})
+                total[head][label] = total[head].get(label, 0) + count
+    return total
 
 
 def findings_cell(findings: Findings) -> str:
@@ -50,16 +66,14 @@ def findings_cell(findings: Findings) -> str:
     )
 
 
-def most_found(segment: SegmentMessage) -> str | None:
-    """The label said most by the first head that found something."""
-    return next((label for label, _, _ in _most(segment)), None)
+def most_found(findings: Findings) -> tuple[str, int, int] | None:
+    """The label said most by the first head that found something, its frames, and all that the head was asked about."""
+    return next(iter(_most(findings)), None)
 
 
-def _most(segment: SegmentMessage) -> Iterable[tuple[str, int, int]]:
+def _most(findings: Findings) -> Iterable[tuple[str, int, int]]:
     """Label, its frames and all frames asked, per head that found something."""
-    if segment.location == OUTSIDE:
-        return
-    for counts in segment.findings.values():
+    for counts in findings.values():
         found = {label: count for label, count in counts.items() if label not in (NOTHING, UNCERTAIN)}
         if found:
             label = max(found, key=lambda each: (found[each], each))

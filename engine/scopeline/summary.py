@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from scopeline.segment_findings import inside, summed
 from scopeline.tally import OUTSIDE, Tally
 from scopeline.wire import NOTICE, LedgerReport, SegmentMessage
 
@@ -78,6 +79,9 @@ class Procedure(msgspec.Struct, frozen=True, kw_only=True):
     assessable: int
     worst_mes: int | None
     """The highest `mes_worst`."""
+    findings: dict[str, dict[str, int]] = {}
+    """Over all segments inside the body: usable frames by head that is neither of quality, location nor grade, and by
+    what it said of them."""
     worst_at: list[str]
     """The locations of it."""
     mes_1_or_more: list[str]
@@ -183,6 +187,7 @@ def conclude_procedure(segments: Sequence[SegmentMessage]) -> Procedure:
         segments=len(segments),
         assessable=sum(segment.assessable for segment in segments),
         worst_mes=worst,
+        findings=summed(inside(segment) for segment in segments),
         worst_at=_extent(graded, worst) if worst is not None else [],
         mes_1_or_more=_extent(graded, 1),
         mes_2_or_more=_extent(graded, 2),

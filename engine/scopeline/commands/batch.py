@@ -31,6 +31,8 @@ from scopeline.contact_sheet import length_text
 from scopeline.errors import ConfigError
 from scopeline.outputs.kinds import check_outputs
 from scopeline.results_wanted import OutputKind, ResultsWanted
+from scopeline.segment_findings import most_found
+from scopeline.summary import Summary
 
 CHUNK_MINUTES: Final = 5.0
 """At 60 frames/s 18,000 frames: two minutes of work and 2 MB, so that a worker that dies costs little."""
@@ -166,27 +168,35 @@ def _table(outcomes: Sequence[Outcome], jobs: int) -> Table:
     states = Counter(outcome.state for outcome in outcomes)
     counted = ", ".join(f"{count} {state}" for state, count in states.items())
     title = f"{len(outcomes)} of {jobs} recordings: {counted}" if outcomes else f"0 of {jobs} recordings"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, expand=True)
-    table.add_column("recording", overflow="ellipsis", no_wrap=True, ratio=1)
-    for name in ("frames", "usable", "segments", "worst MES", "time"):
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, expand=True, padding=(0, 1, 0, 0))
+    table.add_column("recording", overflow="fold", ratio=1, min_width=14)
+    rows = [_figures(outcome.summary) for outcome in outcomes]
+    # Columns that are empty throughout are those of heads that the pipeline does not have.
+    names = [name for name in _FIGURES if name not in _OF_HEADS or any(row.get(name) for row in rows)]
+    for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("result", no_wrap=True)
-    for outcome in outcomes:
-        table.add_row(
-            outcome.job.video.name, *_figures(outcome), Text(outcome.state, style=STYLES[outcome.state])
-        )
+    for outcome, row in zip(outcomes, rows, strict=True):
+        state = Text(outcome.state, style=STYLES[outcome.state])
+        table.add_row(outcome.job.video.name, *(row.get(name) or "-" for name in names), state)
     return table
 
 
-def _figures(outcome: Outcome) -> list[str]:
-    summary = outcome.summary
+_OF_HEADS: Final = ("worst MES", "found")
+_FIGURES: Final = ("frames", "usable", "segments", *_OF_HEADS, "time")
+
+
+def _figures(summary: Summary | None) -> dict[str, str]:
+    """By column; without what there is nothing to say of."""
     if summary is None:
-        return ["-"] * 5
+        return {}
     share, worst = summary.frames.usable_share, summary.procedure.worst_mes
-    return [
-        str(summary.frames.published),
-        "-" if share is None else f"{100 * share:.0f} %",
-        str(summary.procedure.segments),
-        "-" if worst is None else str(worst),
-        length_text(summary.seconds),
-    ]
+    found = most_found(summary.procedure.findings)
+    return {
+        "frames": str(summary.frames.published),
+        "usable": "" if share is None else f"{100 * share:.0f} %",
+        "segments": str(summary.procedure.segments),
+        "worst MES": "" if worst is None else str(worst),
+        "found": "" if found is None else f"{found[0]} {found[1]}/{found[2]}",
+        "time": length_text(summary.seconds),
+    }
