@@ -35,7 +35,7 @@ def test_tasks_travel_with_whole_paths_and_find_what_ships_on_the_other_machine(
 
 def test_without_ray_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(BackendError, match=r"scopeline\[ray\]"):
+    with pytest.raises(BackendError, match=r"install .*\[ray\]"):
         RayWorkers("local")
 
 

@@ -215,3 +215,8 @@ def test_a_peer_that_floods_subscriptions_is_not_waited_for() -> None:
 def test_closing_twice_is_harmless() -> None:
     with publishing() as sink:
         sink.close()
+
+
+def test_a_port_that_cannot_be_is_refused() -> None:
+    with pytest.raises(SinkError, match="at most 65535"), publishing("tcp://127.0.0.1:99999"):
+        pass

@@ -54,8 +54,8 @@ def _checked(address: str, doing: str, keyed: bool) -> str:
     host, _, port = rest.rpartition(":")
     if transport != "tcp" or not host or not (port.isdecimal() or port == "*"):
         raise SinkError(f"the address must be tcp://127.0.0.1:<port> or ipc://<path>, got {address!r}")
-    if port.isdecimal() and not 0 < int(port) <= 65535:
-        raise SinkError(f"the port must be 1 to 65535, or * for a free one, got {address!r}")
+    if port.isdecimal() and int(port) > 65535:
+        raise SinkError(f"the port must be at most 65535, or * for a free one, got {address!r}")
     if not keyed and not _is_loopback(host):
         raise SinkError(
             f"without keys the address must be on this machine (127.0.0.1, [::1] or ipc://), got {address!r}: "
