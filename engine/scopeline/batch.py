@@ -21,7 +21,7 @@ import msgspec
 
 from scopeline.archive.code import code_hash
 from scopeline.assemble import assemble, installed_version, profile_paths
-from scopeline.bundle import load_bundle
+from scopeline.bundle import Bundle, load_bundle
 from scopeline.config import Pipeline
 from scopeline.contact_sheet import Cutout
 from scopeline.crop import View
@@ -264,17 +264,17 @@ def failure(job: Job, error: Exception) -> Outcome:
 
 
 def _draw(job: Job, pipeline: Pipeline, tally: Tally, summary: Summary) -> Mapping[int, Cutout]:
-    first = load_bundle(pipeline.bundle_path(pipeline.bundles[0])).input
+    bundles = [load_bundle(pipeline.bundle_path(choice)) for choice in pipeline.bundles]
+    first = bundles[0].input
     frames = key_frames(job.video, wanted_frames(tally), stream_s=tally.stream_s)
     view = View(first.crop, first.width, first.height)
-    marked = _marked(job.partial, pipeline, frames)
+    marked = _marked(job.partial, bundles, frames)
     write_pictures(job.partial, tally, summary, frames, view, marked=marked)
     return cutouts_of(tally, frames)
 
 
-def _marked(folder: Path, pipeline: Pipeline, wanted: Collection[int]) -> dict[int, list[MaskResult]]:
+def _marked(folder: Path, bundles: Sequence[Bundle], wanted: Collection[int]) -> dict[int, list[MaskResult]]:
     """What is marked on these frames, by number. All frames are only read again where something can be marked."""
-    bundles = [load_bundle(pipeline.bundle_path(choice)) for choice in pipeline.bundles]
     marks = any(head.role == "mask" for bundle in bundles for head in bundle.heads)
     frames = read_frames(folder) if marks else ()
     return {each.frame: list(each.masks.values()) for each in frames if each.masks and each.frame in wanted}

@@ -151,7 +151,7 @@ class Engine:
             for companion in self._companions:
                 crew.start(companion.name, companion.work)
             if self._bulk is None:
-                crew.start("conclude", self._conclude_what_comes)
+                crew.start("conclude", lambda: self._conclude(self._judged()))
                 crew.start("infer", lambda: self._hand_on(self._infer(self._ready), self._done))
                 crew.start("prepare", lambda: self._hand_on(self._prepare(self._live), self._ready))
                 crew.start("capture", lambda: self._hand_on(self._capture(), self._live))
@@ -266,9 +266,6 @@ class Engine:
                     yield Judged(prepared, prediction, now_ns)
             finally:
                 self._lose(len(batch) - told)
-
-    def _conclude_what_comes(self) -> None:
-        self._conclude(self._judged())
 
     def _conclude(self, done: Iterable[Judged | None]) -> None:
         with ExitStack() as open_sinks:

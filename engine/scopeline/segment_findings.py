@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -48,13 +49,11 @@ def inside(segment: SegmentMessage) -> Findings:
 
 def summed(findings: Iterable[Findings]) -> dict[str, dict[str, int]]:
     """The counts of many segments in one."""
-    total: dict[str, dict[str, int]] = {}
+    total: dict[str, Counter[str]] = {}
     for each in findings:
         for head, counts in each.items():
-            for label, count in counts.items():
-                total.setdefault(head, {})
-                total[head][label] = total[head].get(label, 0) + count
-    return total
+            total.setdefault(head, Counter()).update(counts)
+    return {head: dict(counts) for head, counts in total.items()}
 
 
 def findings_cell(findings: Findings) -> str:
