@@ -20,11 +20,11 @@ def _mucosa(seed: int = 0) -> Pixels:
     return np.clip(np.array((190, 95, 75)) + noise, 0, 255).astype(np.uint8)
 
 
-def _with_panel(box: Box, frame: int = 0) -> Pixels:
+def _with_panel(box: Box, frame: int = 0, colour: tuple[int, int, int] = GREEN) -> Pixels:
     pixels = _mucosa()
     x, y, width, height = box
     pixels[y - frame : y + height + frame, x - frame : x + width + frame] = 10
-    pixels[y : y + height, x : x + width] = GREEN
+    pixels[y : y + height, x : x + width] = colour
     return pixels
 
 
@@ -37,6 +37,11 @@ def test_a_panel_is_found_to_the_pixel() -> None:
     found = find_scope_guide(_with_panel((30, 270, 150, 120)))
     assert found is not None
     assert box_iou(found, (30, 270, 150, 120)) >= 0.97
+
+
+@pytest.mark.parametrize("colour", [(51, 80, 63), (51, 80, 79)])
+def test_a_panel_as_dark_and_pale_as_panels_can_be_is_found(colour: tuple[int, int, int]) -> None:
+    assert find_scope_guide(_with_panel((30, 270, 150, 120), colour=colour)) is not None
 
 
 def test_the_black_frame_of_a_panel_belongs_to_it() -> None:

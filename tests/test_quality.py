@@ -12,7 +12,7 @@ import pytest
 from scopeline.degrade import degrade
 from scopeline.picture import Pixels, Resizer, picture_from_file
 from scopeline.prediction import Reason
-from scopeline.quality import HardGate, measure, name_fault
+from scopeline.quality import HardGate, QualityFeatures, name_fault
 
 
 def reasons(pictures: Sequence[Pixels], fps: float = 25.0) -> list[Reason | None]:
@@ -200,7 +200,7 @@ def test_no_frame_of_the_real_clips_is_refused(data_dir: Path) -> None:
 
 
 def test_features_of_a_plain_grey_picture_are_known() -> None:
-    features = measure(np.full((112, 112, 3), 100, np.uint8))
+    features = QualityFeatures(np.full((112, 112, 3), 100, np.uint8))
     assert (features.grey_p50, features.grey_p99, features.specular_share) == (100, 100, 0)
     assert features.red_share == pytest.approx(1 / 3, abs=1e-3)
 
@@ -208,8 +208,16 @@ def test_features_of_a_plain_grey_picture_are_known() -> None:
 def test_the_shiny_share_counts_what_was_planted() -> None:
     picture = np.full((112, 112, 3), 100, np.uint8)
     picture[-14:] = 252  # an eighth
-    features = measure(picture)
+    features = QualityFeatures(picture)
     assert features.specular_share == pytest.approx(0.125)
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "share"), [(221, 170, 1), (221, 169, 0), (220, 219, 0), (255, 195, 0)]
+)
+def test_shiny_begins_where_saturation_and_value_say(value: int, least: int, share: int) -> None:
+    assert (value > 220 and round(255 * (value - least) / value) < 60) is bool(share)  # by the formula
+    assert QualityFeatures(np.full((112, 112, 3), (value, value, least), np.uint8)).specular_share == share
 
 
 def test_sharpness_features_agree_with_numpy() -> None:
@@ -217,24 +225,28 @@ def test_sharpness_features_agree_with_numpy() -> None:
     picture = np.repeat(grey[..., None], 3, axis=2)
     padded = np.pad(grey.astype(float), 1, mode="reflect")
     laplacian = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4.0 * grey
-    assert measure(picture).log_laplacian == pytest.approx(np.log(laplacian.var()), abs=0.01)
+    assert QualityFeatures(picture).log_laplacian == pytest.approx(np.log(laplacian.var()), abs=0.01)
 
 
 def test_stripes_are_anisotropic_and_grain_is_not() -> None:
     stripes = np.zeros((112, 112, 3), np.uint8)
     stripes[:, ::8] = 200
-    assert measure(stripes).anisotropy > 0.95
-    assert measure(noise(120, 30, 1, 112)[0]).anisotropy < 0.1
+    assert QualityFeatures(stripes).anisotropy > 0.95
+    assert QualityFeatures(noise(120, 30, 1, 112)[0]).anisotropy < 0.1
 
 
 def test_crops_of_any_size_are_measured_alike() -> None:
-    small = measure(texture(112))
-    large = measure(np.repeat(np.repeat(texture(112), 2, axis=0), 2, axis=1))
-    assert large == small
+    small = QualityFeatures(texture(112))
+    large = QualityFeatures(np.repeat(np.repeat(texture(112), 2, axis=0), 2, axis=1))
+    for feature in (
+        "log_laplacian", "log_tenengrad", "grey_p50", "grey_p99",
+        "specular_share", "anisotropy", "reblur_ratio", "red_share",
+    ):  # fmt: skip
+        assert getattr(large, feature) == getattr(small, feature)
 
 
 def named(pixels: Pixels) -> Reason:
-    return name_fault(measure(pixels))
+    return name_fault(QualityFeatures(pixels))
 
 
 def test_planted_faults_get_their_name() -> None:

@@ -31,7 +31,7 @@ from scopeline.field_of_view import FieldOfView
 from scopeline.field_tracker import FieldTracker
 from scopeline.handoff import Handoff
 from scopeline.picture import Picture, picture_as_from_card
-from scopeline.quality import HardGate, measure
+from scopeline.quality import HardGate, QualityFeatures, name_fault
 from scopeline.segments import Observation, Segmenter, SegmentSettings
 from scopeline.simulation.procedure import simulate_procedure
 from scopeline.simulation.renderer import Renderer
@@ -85,7 +85,7 @@ def _crop() -> Work:
 
 def _features() -> Work:
     pixels = _view()
-    return lambda: measure(pixels)
+    return lambda: name_fault(QualityFeatures(pixels))
 
 
 def _hard_gate() -> Work:

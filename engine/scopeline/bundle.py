@@ -72,13 +72,14 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Masks, and no others: a pixel is marked when its probability is at least this."""
 
     def probabilities(self, logits: NDArray[np.float32]) -> Probabilities:
-        """Calibrated probabilities of one frame from its (K,) logits, computed in float32 for every backend."""
-        scaled = (logits - logits.max()) / np.float32(self.temperature)
+        """Calibrated probabilities of one frame from its (K,) logits, or of several from (N, K), row by row; computed
+        in float32 for every backend."""
+        scaled = (logits - logits.max(axis=-1, keepdims=True)) / np.float32(self.temperature)
         if self.bias:
             scaled = scaled + np.array(self.bias, np.float32)
-            scaled = scaled - scaled.max()
+            scaled = scaled - scaled.max(axis=-1, keepdims=True)
         exponentials = np.exp(scaled)
-        result: Probabilities = exponentials / exponentials.sum()
+        result: Probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
         return result
 
     def mask(self, logits: NDArray[np.float32]) -> MaskProbabilities:

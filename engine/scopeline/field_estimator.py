@@ -259,10 +259,9 @@ def _fit_circle(points: Curve) -> tuple[float, float, float] | None:
         return None
     draws = points[(_RANDOM * len(points)).astype(np.intp)]
     centres, radii = _circles_through(draws[:, 0], draws[:, 1], draws[:, 2])
-    distance = np.abs(
-        np.hypot(points[:, 0, None] - centres[:, 0], points[:, 1, None] - centres[:, 1]) - radii
-    )
-    agreeing = distance <= _TOLERANCE * radii
+    # Not np.hypot, which is safe from overflow and six times slower.
+    away = (points[:, 0, None] - centres[:, 0]) ** 2 + (points[:, 1, None] - centres[:, 1]) ** 2
+    agreeing = np.abs(np.sqrt(away) - radii) <= _TOLERANCE * radii
     agreeing[:, ~((radii > 8) & (radii < 2 * np.ptp(points, axis=0).max()))] = False
     inliers = agreeing[:, int(np.argmax(agreeing.sum(axis=0)))]
     for _ in range(2):

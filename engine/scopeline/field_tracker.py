@@ -29,12 +29,13 @@ from scopeline.profile_choice import ProfileChoice
 from scopeline.scope_profile import ScopeProfile
 
 SEARCH_EVERY_S = 0.1
+SETTLE_EVERY_S = 0.2
 CHECK_EVERY_S = 1.0
 GRACE_S = 2.0
 """How long the last geometry still serves after it was given up."""
 
-_SETTLING = 30
-"""Overviews taken in quick succession after a start, although the lock may come after four."""
+_SETTLING = 17
+"""Overviews taken in quick succession after a start, although the lock may come after four: 3 s of a stream."""
 _WINDOW = 9
 """Overviews in the running maximum. A longer memory would keep a field that has become smaller for longer."""
 _AGREE, _DISAGREE = 0.98, 0.90
@@ -90,9 +91,10 @@ def next_look_s(state: TrackerState, looked_s: float) -> float:
 
 
 def _due_s(locked: Estimate | None, seen: int, looked_s: float) -> float:
-    quick = locked is None or seen < _SETTLING
+    held_s = SETTLE_EVERY_S if seen < _SETTLING else CHECK_EVERY_S
+    every_s = SEARCH_EVERY_S if locked is None else held_s
     # A little early: stream times are sums of fractions, and 0.3 may be 0.30000000000000004.
-    return looked_s + (SEARCH_EVERY_S if quick else CHECK_EVERY_S) - 1e-6
+    return looked_s + every_s - 1e-6
 
 
 class FieldTracker:

@@ -16,7 +16,7 @@ from scopeline.ports import Backend, Eager
 from scopeline.prediction import MaskProbabilities, Prediction, Probabilities, Reason
 from scopeline.prepare import Prepared
 from scopeline.proof import heads_hash, proof_word
-from scopeline.quality import measure, name_fault
+from scopeline.quality import QualityFeatures, name_fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +151,21 @@ class Judge:
     def _hear(
         self, logits: Mapping[str, NDArray[np.float32]], asked: Sequence[tuple[_Verdict, list[_Gate]]]
     ) -> None:
+        # One call for all frames of a batch: on so few numbers the call is what costs.
+        heads = {gate.head.name: gate.head for _, due in asked for gate in due}
+        said = {
+            name: head.probabilities(logits[name]) for name, head in heads.items() if head.role != "mask"
+        }
         for row, (verdict, due) in enumerate(asked):
             # A condition on a head of the same network is known only now; heads are told in the bundle's order.
             for gate in due:
                 if not gate.admits(verdict.scores, self.labels):
                     continue
-                head, answer = gate.head, logits[gate.head.name][row]
+                head = gate.head
                 if head.role == "mask":
-                    verdict.masks[head.name] = head.mask(answer)
+                    verdict.masks[head.name] = head.mask(logits[head.name][row])
                 else:
-                    verdict.scores[head.name] = head.probabilities(answer)
+                    verdict.scores[head.name] = said[head.name][row]
 
     def _could(self, gate: _Gate, verdict: _Verdict, own: set[str]) -> bool:
         """Whether the head's condition holds, or can only be known by running this very network."""
@@ -181,7 +186,7 @@ class Judge:
             quality = float(scores[self._quality[0]][self._quality[1]])
             if quality < self._usable_at:
                 # The head says that it is bad; the features say why. Measured only here: most frames are good.
-                reason = name_fault(measure(frame.views[0]))
+                reason = name_fault(QualityFeatures(frame.views[0]))
         if reason is None and not scores and not masks:
             reason = Reason.NOT_DUE
         if reason is not None:

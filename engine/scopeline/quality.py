@@ -4,13 +4,14 @@ Whether a frame can be judged is the quality head's business (a small network: t
 alone is worse than chance on bubbles and glare, which raise it). Here live the two things that need no network:
 
 - `HardGate` looks at every frame and refuses black, white, colour bars and a frozen picture.
-- `measure` and `name_fault` say *why* a frame that the head rejected is bad, so that a user can act.
+- `QualityFeatures` and `name_fault` say *why* a frame that the head rejected is bad, so that a user can act.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import cv2
@@ -24,53 +25,88 @@ MEASURED_PX = 112
 """Features are taken at this width and height, so that they mean the same for every crop size."""
 
 
-@dataclass(frozen=True, slots=True)
 class QualityFeatures:
-    """Eight numbers that say what may be wrong with a (112, 112) picture. Shares are 0..1, grey 0..255."""
+    """Eight numbers that say what may be wrong with a picture, each found when it is asked for. Shares are 0..1, grey
+    0..255.
 
-    log_laplacian: float
-    """Natural logarithm of the variance of the Laplacian: sharpness, but also noise, bubbles and glare."""
-    log_tenengrad: float
-    """Natural logarithm of the mean squared Sobel gradient."""
-    grey_p50: float
-    grey_p99: float
-    specular_share: float
-    """Pixels with saturation below 60 and value above 220 (of 255)."""
-    anisotropy: float
-    """(l1 - l2) / (l1 + l2) of the structure tensor, 0..1: motion blur leaves gradients in one direction."""
-    reblur_ratio: float
-    """Variance of the Laplacian after a 9x9 box over before: near 0 for sharp, high for blurred pictures."""
-    red_share: float
-    """Red over the sum of the colours, 1/3 for grey."""
+    Args:
+        pixels: (H, W, 3) uint8 RGB; anything but 112x112 is resized first.
+    """
 
+    def __init__(self, pixels: Pixels) -> None:
+        height, width = pixels.shape[:2]
+        if (height, width) != (MEASURED_PX, MEASURED_PX):
+            # A little smaller, averaging two pixels is averaging the area, and costs a tenth.
+            is_near = max(height, width) < 1.5 * MEASURED_PX
+            how = cv2.INTER_LINEAR if is_near else cv2.INTER_AREA
+            pixels = np.asarray(cv2.resize(pixels, (MEASURED_PX, MEASURED_PX), interpolation=how), np.uint8)
+        self._pixels = pixels
+        self._grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
 
-def measure(pixels: Pixels) -> QualityFeatures:
-    """The features of (H, W, 3) uint8 RGB pixels; anything but 112x112 is resized first."""
-    height, width = pixels.shape[:2]
-    if (height, width) != (MEASURED_PX, MEASURED_PX):
-        # A little smaller, averaging two pixels is averaging the area, and costs a tenth.
-        is_near = max(height, width) < 1.5 * MEASURED_PX
-        how = cv2.INTER_LINEAR if is_near else cv2.INTER_AREA
-        pixels = np.asarray(cv2.resize(pixels, (MEASURED_PX, MEASURED_PX), interpolation=how), np.uint8)
-    grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
-    red, green, blue, _ = cv2.mean(pixels)
-    gx, gy = cv2.spatialGradient(grey)
-    along_x, along_y = cv2.norm(gx, cv2.NORM_L2SQR), cv2.norm(gy, cv2.NORM_L2SQR)
-    energy = along_x + along_y
-    across = (cv2.norm(cv2.add(gx, gy), cv2.NORM_L2SQR) - energy) / 2  # the sum of gx * gy
-    levels = np.cumsum(cv2.calcHist([grey], [0], None, [256], [0, 256])) / grey.size
-    sharp = _laplacian_variance(grey)
-    shiny = cv2.inRange(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV), (0, 0, 221), (180, 59, 255))
-    return QualityFeatures(
-        log_laplacian=float(np.log(sharp + 1e-3)),
-        log_tenengrad=float(np.log(energy / grey.size + 1e-3)),
-        grey_p50=float(np.searchsorted(levels, 0.50)),
-        grey_p99=float(np.searchsorted(levels, 0.99)),
-        specular_share=cv2.countNonZero(shiny) / grey.size,
-        anisotropy=float(np.hypot(along_x - along_y, 2.0 * across)) / (energy + 1e-3),
-        reblur_ratio=_laplacian_variance(np.asarray(cv2.blur(grey, (9, 9)), np.uint8)) / (sharp + 1e-3),
-        red_share=red / (red + green + blue + 1e-3),
-    )
+    @property
+    def log_laplacian(self) -> float:
+        """Natural logarithm of the variance of the Laplacian: sharpness, but also noise, bubbles and glare."""
+        return float(np.log(self._sharp + 1e-3))
+
+    @property
+    def log_tenengrad(self) -> float:
+        """Natural logarithm of the mean squared Sobel gradient."""
+        along_x, along_y, _ = self._gradients
+        return float(np.log((along_x + along_y) / self._grey.size + 1e-3))
+
+    @property
+    def grey_p50(self) -> float:
+        """Median of the grey levels."""
+        return float(np.searchsorted(self._levels, 0.50))
+
+    @property
+    def grey_p99(self) -> float:
+        """99th percentile of the grey levels."""
+        return float(np.searchsorted(self._levels, 0.99))
+
+    @property
+    def specular_share(self) -> float:
+        """Pixels with saturation below 60 and value above 220 (of 255)."""
+        # The least channel of such a pixel is 170 or more: where there is none, nothing need be turned into HSV.
+        if not cv2.countNonZero(cv2.inRange(self._pixels, (170, 170, 170), (255, 255, 255))):
+            return 0.0
+        turned = cv2.cvtColor(self._pixels, cv2.COLOR_RGB2HSV)
+        return cv2.countNonZero(cv2.inRange(turned, (0, 0, 221), (180, 59, 255))) / self._grey.size
+
+    @property
+    def anisotropy(self) -> float:
+        """(l1 - l2) / (l1 + l2) of the structure tensor, 0..1: motion blur leaves gradients in one direction."""
+        along_x, along_y, across = self._gradients
+        return float(np.hypot(along_x - along_y, 2.0 * across)) / (along_x + along_y + 1e-3)
+
+    @property
+    def reblur_ratio(self) -> float:
+        """Variance of the Laplacian after a 9x9 box over before: near 0 for sharp, high for blurred pictures."""
+        blurred = np.asarray(cv2.blur(self._grey, (9, 9)), np.uint8)
+        return _laplacian_variance(blurred) / (self._sharp + 1e-3)
+
+    @property
+    def red_share(self) -> float:
+        """Red over the sum of the colours, 1/3 for grey."""
+        red, green, blue, _ = cv2.mean(self._pixels)
+        return red / (red + green + blue + 1e-3)
+
+    @cached_property
+    def _sharp(self) -> float:
+        return _laplacian_variance(self._grey)
+
+    @cached_property
+    def _levels(self) -> NDArray[np.float64]:
+        """Share of the pixels up to each grey level, (256,)."""
+        counts = cv2.calcHist([self._grey], [0], None, [256], [0, 256])
+        return np.asarray(np.cumsum(counts) / self._grey.size)
+
+    @cached_property
+    def _gradients(self) -> tuple[float, float, float]:
+        """Sums of gx * gx, gy * gy and gx * gy."""
+        gx, gy = cv2.spatialGradient(self._grey)
+        along_x, along_y = cv2.norm(gx, cv2.NORM_L2SQR), cv2.norm(gy, cv2.NORM_L2SQR)
+        return along_x, along_y, (cv2.norm(cv2.add(gx, gy), cv2.NORM_L2SQR) - along_x - along_y) / 2
 
 
 def _laplacian_variance(grey: NDArray[np.uint8]) -> float:
@@ -93,7 +129,7 @@ def name_fault(features: QualityFeatures) -> Reason:
         return Reason.GLARE
     if features.log_tenengrad < 5.2 and features.red_share > 0.48:
         return Reason.RED_OUT
-    if features.log_laplacian < 3.6 or features.reblur_ratio > 0.08 or features.anisotropy > 0.45:
+    if features.anisotropy > 0.45 or features.log_laplacian < 3.6 or features.reblur_ratio > 0.08:
         return Reason.BLURRED
     return Reason.UNSCORABLE
 
@@ -150,11 +186,10 @@ class HardGate:
             time_s: Stream time of the frame in seconds.
         """
         frozen = self._is_frozen(pixels, time_s)
-        tiny = cv2.resize(pixels, (32, 32), interpolation=cv2.INTER_NEAREST)
-        mean = cv2.mean(tiny)[:3]  # decides nearly always; the exact counts cost twice as much
-        if max(mean) < 40 and cv2.countNonZero(cv2.inRange(tiny, (0, 0, 0), (28, 28, 28))) >= 0.98 * 1024:
+        mean = cv2.mean(pixels)[:3]  # decides nearly always
+        if max(mean) < 40 and _share_within(pixels, 0, 28) >= 0.98:
             return Reason.BLACK
-        if min(mean) > 230 and cv2.countNonZero(cv2.inRange(tiny, (235,) * 3, (255,) * 3)) >= 0.98 * 1024:
+        if min(mean) > 230 and _share_within(pixels, 235, 255) >= 0.98:
             return Reason.WHITE
         if has_colour_bars(pixels):
             return Reason.COLOUR_BARS
@@ -182,6 +217,12 @@ class HardGate:
         sizes = [size for _, size in steps]
         repeats, jumps = sum(size < self.SAME for size in sizes), sum(size >= self.REFRESH for size in sizes)
         return 2 * repeats > len(sizes) and jumps <= 1
+
+
+def _share_within(pixels: Pixels, low: int, high: int) -> float:
+    """Share of the pixels of which all three channels lie between two levels, both included."""
+    tiny = cv2.resize(pixels, (32, 32), interpolation=cv2.INTER_NEAREST)
+    return cv2.countNonZero(cv2.inRange(tiny, (low,) * 3, (high,) * 3)) / tiny[..., 0].size
 
 
 def _difference(pixels: Pixels, other: Pixels | None) -> float:

@@ -20,7 +20,7 @@ from scopeline.degrade import FAMILIES, degrade
 from scopeline.errors import ConfigError
 from scopeline.picture import Pixels, picture_from_file
 from scopeline.prediction import Reason
-from scopeline.quality import measure, name_fault
+from scopeline.quality import QualityFeatures, name_fault
 from scopeline.sources.media import MediaSource
 from scopeline_training.bundle_writer import Provenance, save_network
 from scopeline_training.card import figures_table, write_card
@@ -264,7 +264,7 @@ def _see_clip(path: Path, plan: InputPlan) -> Pixels:
 
 def _looks_good(pixels: Pixels) -> bool:
     """Nobody labelled the clips' frames and many are bad: good are those where stage A has nothing to name."""
-    features = measure(pixels)
+    features = QualityFeatures(pixels)
     return name_fault(features) is Reason.UNSCORABLE and features.log_laplacian > SHARP_ENOUGH
 
 
