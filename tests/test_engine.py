@@ -23,11 +23,11 @@ from scopeline.arrivals import Arrivals
 from scopeline.conclude import Concluder, Identity
 from scopeline.config import BundleChoice, Pipeline
 from scopeline.engine import Engine
-from scopeline.field_tracker import FieldTracker
+from scopeline.field_tracker import FieldEvent, FieldTracker
 from scopeline.judge import Judge, Model
 from scopeline.ledger import Ledger
 from scopeline.notices import Incident, Notices, Signal, Trouble
-from scopeline.picture import Pixels
+from scopeline.picture import Picture, Pixels
 from scopeline.ports import Companion, Source
 from scopeline.prepare import Preparer
 from scopeline.signal_look import SignalLook
@@ -49,6 +49,7 @@ def _engine(
     ledger: Ledger | None = None,
     notices: Notices | None = None,
     companions: Sequence[Companion] = (),
+    tracker: FieldTracker | None = None,
 ) -> Engine:
     bundle = fake_bundle(QUALITY, ORGAN, MES)
     judge = Judge([Model(bundle, backend or FakeBackend(lambda picture: _GOOD_RECTUM), 0)], {}, usable_at=0.5)
@@ -56,7 +57,7 @@ def _engine(
     pipeline = Pipeline(name="test", bundles=(BundleChoice(path="nowhere"),))
     return Engine(
         source,
-        Preparer([bundle.input], FieldTracker(), SignalLook() if live or watched else None),
+        Preparer([bundle.input], tracker or FieldTracker(), SignalLook() if live or watched else None),
         judge,
         Concluder(identity, pipeline, bundle.heads, watch=SignalWatch() if live or watched else None),
         sinks,
@@ -191,6 +192,26 @@ def test_a_slow_network_drops_old_frames_and_the_newest_comes_out() -> None:
     assert sink.frames[-1].frame == 39
     assert report.ledger.lost["late"] > 0
     assert report.ledger.captured == 40 == report.ledger.published + report.ledger.lost["late"]
+
+
+def test_live_nobody_looks_for_the_field_before_the_frame_at_hand_is_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("scopeline.engine.LOOK_PATIENCE_S", 10.0)
+    sink, looked, out_by_then = CollectingSink(), threading.Semaphore(0), []
+
+    class NotingTracker(FieldTracker):
+        def observe(self, picture: Picture, time_s: float) -> FieldEvent | None:
+            out_by_then.append(len(sink.frames))
+            event = super().observe(picture, time_s)
+            looked.release()
+            return event
+
+    script = [step for picture in _pictures(8) for step in (picture, lambda: looked.acquire(timeout=5))]
+    _engine(ScriptedSource(script, fps=5), sink, live=True, tracker=NotingTracker()).run()
+    assert len(sink.frames) == 8
+    # The first picture of a signal is looked at before it is prepared.
+    assert out_by_then == [0, *range(2, 9)]
 
 
 def test_a_slow_sink_loses_frames_in_the_one_lossy_place_only() -> None:

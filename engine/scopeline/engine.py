@@ -45,6 +45,11 @@ TICK_S = 0.1
 """Live, the concluding thread looks up this often when no frame comes: a feed that fell silent is told within half a
 second, of which the silence itself must last 0.35 s."""
 
+LOOK_PATIENCE_S = 0.02
+"""Live, a look for the field begins when the frame before it is out: it holds the interpreter and a core that inference
+needs. 99th percentile of the age 8.6 instead of 9.9 ms at 1080p30. It does not wait for longer than this, lest a slow
+network keep it from the next frame."""
+
 _DONE_CAPACITY = 8
 
 _T = TypeVar("_T")
@@ -132,6 +137,8 @@ class Engine:
         self._stop_asked = threading.Event()
         self._failed = threading.Event()
         self._may_capture = threading.Event()
+        self._published = threading.Condition()
+        self._published_seq = -1
 
     def run(self) -> RunReport:
         """Work until the source ends or `stop` is called.
@@ -251,7 +258,13 @@ class Engine:
             with self._answers_for(1):
                 prepared = self._preparer.prepare(frame)
             yield prepared
-            self._preparer.catch_up()  # others work on the frame meanwhile
+            if self._is_live and self._preparer.owes_a_look:
+                self._wait_until_out(prepared.seq)
+            self._preparer.catch_up()
+
+    def _wait_until_out(self, seq: int) -> None:
+        with self._published:
+            self._published.wait_for(lambda: self._published_seq >= seq, LOOK_PATIENCE_S)
 
     def _infer(self, ready: Iterable[Prepared]) -> Generator[Judged, None, None]:
         for batch in in_groups(ready, self._bulk or 1, left_over=self._lose):
@@ -296,6 +309,10 @@ class Engine:
         moment = self._moment(self._notices.take(), judged.infer_ns)
         for message in self._concluder.conclude(judged.prepared, judged.prediction, moment):
             self._publish(sinks, message)
+        if self._is_live:
+            with self._published:
+                self._published_seq = judged.prepared.seq
+                self._published.notify()
         self._latency.add((time.monotonic_ns() - judged.prepared.captured_ns) / 1e6)
 
     def _say_farewell(self, sinks: Sequence[Sink]) -> None:

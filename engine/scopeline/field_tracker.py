@@ -124,11 +124,16 @@ class FieldTracker:
             ConfigError: the profile is not for a signal of this aspect. Said of the first picture only; a
                 signal that changes later is a signal without a field.
         """
-        if time_s < self._due_s and picture.width == self._width and picture.height == self._height:
+        if not self.is_due(picture, time_s):
             return None
         if picture.width != self._width or picture.height != self._height:
             return self._new_signal(picture, time_s)
         return self._look(picture, time_s)
+
+    def is_due(self, picture: Picture, time_s: float) -> bool:
+        """Whether `observe` would look at this picture."""
+        is_same = picture.width == self._width and picture.height == self._height
+        return time_s >= self._due_s or not is_same
 
     def state(self) -> TrackerState:
         """What it remembers now."""

@@ -153,9 +153,7 @@ class Judge:
     ) -> None:
         # One call for all frames of a batch: on so few numbers the call is what costs.
         heads = {gate.head.name: gate.head for _, due in asked for gate in due}
-        said = {
-            name: head.probabilities(logits[name]) for name, head in heads.items() if head.role != "mask"
-        }
+        said = {name: head.probabilities(logits[name]) for name, head in heads.items() if head.role != "mask"}
         for row, (verdict, due) in enumerate(asked):
             # A condition on a head of the same network is known only now; heads are told in the bundle's order.
             for gate in due:

@@ -144,6 +144,12 @@ class Preparer:
             weather,
         )
 
+    @property
+    def owes_a_look(self) -> bool:
+        """Whether `catch_up` has something to do that takes its time."""
+        frame = self._last
+        return frame is not None and self._tracker.is_due(frame.picture, frame.time_s)
+
     def catch_up(self) -> None:
         """Look for the field in the frame that was prepared last. For who has handed it on and has nothing to do until
         the next one comes; else the next `prepare` begins with it."""
