@@ -28,6 +28,7 @@ from scopeline.crop import View
 from scopeline.engine import Engine, RunReport
 from scopeline.errors import ScopelineError, SinkError, SourceError
 from scopeline.frame import Frame
+from scopeline.freed_memory import return_freed_memory
 from scopeline.marks import marks_path, read_marks
 from scopeline.notices import Notices, Trouble
 from scopeline.outputs.findings import Findings
@@ -219,6 +220,7 @@ def complete(
     cut = _cut_off(ledger, summary)
     if cut:
         summary = msgspec.structs.replace(summary, complete=False, ended="the file is cut off")
+    return_freed_memory()
     cutouts = _draw(job, pipeline, tally, summary) if pipeline.results.pictures else {}
     wanted = with_what_was_there(job.folder, pipeline.results)
     write_outputs(Findings(job.partial, job.video, tally, summary, cutouts), wanted)
@@ -248,7 +250,7 @@ def add_outputs(job: Job, pipeline: Pipeline) -> None:
         return
     tally = read_tally(job.folder)
     shown = wanted_frames(tally) if pipeline.results.pictures else {}
-    cutouts = cutouts_of(tally, key_frames(job.video, shown, stream_s=tally.stream_s))
+    cutouts = cutouts_of(tally, key_frames(job.video, shown, stream_s=tally.stream_s, folder=job.folder))
     write_outputs(Findings(job.folder, job.video, tally, summary, cutouts), pipeline.results, lacking)
 
 
@@ -266,7 +268,8 @@ def failure(job: Job, error: Exception) -> Outcome:
 def _draw(job: Job, pipeline: Pipeline, tally: Tally, summary: Summary) -> Mapping[int, Cutout]:
     bundles = [load_bundle(pipeline.bundle_path(choice)) for choice in pipeline.bundles]
     first = bundles[0].input
-    frames = key_frames(job.video, wanted_frames(tally), stream_s=tally.stream_s)
+    frames = key_frames(job.video, wanted_frames(tally), stream_s=tally.stream_s, folder=job.partial)
+    return_freed_memory()
     view = View(first.crop, first.width, first.height)
     marked = _marked(job.partial, bundles, frames)
     write_pictures(job.partial, tally, summary, frames, view, marked=marked)

@@ -26,7 +26,9 @@ Colour = tuple[int, int, int]
 """Red, green, blue, 0..255."""
 
 MOST_SEGMENTS: Final = 120
-"""More are not legible on one sheet: the longest are shown, and the sheet says so."""
+"""Of so many segments pictures are made, the longest."""
+MOST_TILES: Final = 40
+"""More are not legible on one sheet: the longest are shown, and the sheet says so. As pixels it takes 26 MB."""
 
 _PAPER: Final[Colour] = (244, 245, 247)
 _CARD: Final[Colour] = (255, 255, 255)
@@ -108,7 +110,7 @@ def draw_contact_sheet(
         segments: The newest message of each segment, in order.
         cutouts: By segment number; a segment without one gets a grey tile that says why.
     """
-    shown = longest(segments)
+    shown = longest(segments, MOST_TILES)
     columns = min(max(len(shown), _COLUMNS[0]), _COLUMNS[1])
     rows = max(-(-len(shown) // columns), 1)
     width = 2 * _MARGIN + columns * _TILE + (columns - 1) * _GAP
@@ -134,12 +136,12 @@ def outline_of(mask: NDArray[np.uint8]) -> list[NDArray[np.int32]]:
     return [np.asarray(cv2.approxPolyDP(curve, 0.8, True), np.int32) for curve in curves]
 
 
-def longest(segments: Sequence[SegmentMessage]) -> list[SegmentMessage]:
-    """The segments of which pictures are made: at most `MOST_SEGMENTS`, in order."""
-    if len(segments) <= MOST_SEGMENTS:
+def longest(segments: Sequence[SegmentMessage], most: int = MOST_SEGMENTS) -> list[SegmentMessage]:
+    """The segments of which pictures are made, in order."""
+    if len(segments) <= most:
         return list(segments)
     by_length = sorted(segments, key=lambda segment: segment.start_s - segment.end_s)
-    return sorted(by_length[:MOST_SEGMENTS], key=lambda segment: segment.number)
+    return sorted(by_length[:most], key=lambda segment: segment.number)
 
 
 def _draw_header(sheet: Pixels, caption: Caption, segments: int, shown: int) -> None:

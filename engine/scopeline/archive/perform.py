@@ -31,6 +31,7 @@ from scopeline.archive.task import (
 from scopeline.assemble import Parts, assemble_parts
 from scopeline.batch import Batch, Job, clear, complete, failure, recording_of
 from scopeline.errors import ConfigError, SourceError
+from scopeline.freed_memory import return_freed_memory
 from scopeline.marks import marks_path, read_marks
 from scopeline.sinks.folder import FolderSink, claim, write_tables
 from scopeline.sources.media import probe
@@ -98,6 +99,8 @@ def perform(task: Task, control: Control) -> Answer:
         return Uncuttable(str(error))
     except Exception as error:
         return Ended(failure(task.job, error))
+    finally:
+        return_freed_memory()
 
 
 def chunk_path(job: Job, index: int) -> Path:
