@@ -10,7 +10,6 @@ import os
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -39,9 +38,8 @@ class KeptFrames(Mapping[int, Pixels]):
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        opened = ExitStack()
-        self._file = opened.enter_context(tempfile.TemporaryFile(dir=folder))
-        weakref.finalize(self, opened.close)
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with its owner, on the next line
+        weakref.finalize(self, self._file.close)
         self._places: dict[int, tuple[int, int]] = {}
         """Offset and length in bytes."""
         self._end = 0
