@@ -104,8 +104,8 @@ def find_scope_guide(pixels: Pixels) -> Box | None:
     red, green, blue = cv2.split(pixels)
     # Of these hues red is the least channel, by saturation times value: where hardly a pixel is so, none need be turned
     # into hues, which takes ten times as long.
-    greenish = cv2.compare(cv2.subtract(cv2.max(green, blue), red), _GUIDE_LEAST_CHROMA, cv2.CMP_GE)
-    if cv2.countNonZero(greenish) < least:
+    chroma = cv2.subtract(cv2.max(green, blue), red)
+    if cv2.countNonZero(cv2.inRange(chroma, _GUIDE_LEAST_CHROMA, 255)) < least:
         return None
     coloured = cv2.inRange(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV), _GUIDE_LOW, _GUIDE_HIGH)
     if cv2.countNonZero(coloured) < least:

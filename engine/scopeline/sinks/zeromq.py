@@ -113,7 +113,7 @@ class ZmqSink:
 
     def _note_subscriptions(self) -> None:
         for _ in range(_SUBSCRIPTIONS_PER_PUBLISH):
-            if not self._socket.get(zmq.EVENTS) & zmq.POLLIN:
+            if not int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN:
                 return
             wish = self._socket.recv(zmq.NOBLOCK)
             if not any(topic.encode().startswith(wish[1:]) for topic in TOPICS):

@@ -50,17 +50,17 @@ class KeptFrames(Mapping[int, Pixels]):
         Raises:
             SinkError: there is no room for it.
         """
-        _, packed = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        packed = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
         try:
             os.pwrite(self._file.fileno(), packed, self._end)
         except OSError as error:
             why = error.strerror or str(error)
             raise SinkError(
-                f"key frame {number}: wanted {packed.nbytes} bytes of room for it while pictures are drawn ({why}); "
+                f"key frame {number}: wanted {len(packed)} bytes of room for it while pictures are drawn ({why}); "
                 "make room"
             ) from error
-        self._places[number] = self._end, packed.nbytes
-        self._end += packed.nbytes
+        self._places[number] = self._end, len(packed)
+        self._end += len(packed)
 
     def __getitem__(self, number: int) -> Pixels:
         offset, length = self._places[number]
