@@ -19,6 +19,9 @@ from scopeline.config import load_pipeline
 from scopeline.errors import ConfigError
 from scopeline_calibration.labelled import Labelled, from_sheet, seen_in_training, with_spoilt_copies
 from scopeline_calibration.probability_commands import calibrate_probabilities, calibrate_thresholds
+from scopeline_training.examples import UNKNOWN, Examples
+from scopeline_training.fold_answers import write_fold_answers
+from scopeline_training.recipe import HeadPlan
 
 _PICTURES = 300
 _ORGANS = ("outside", "sigmoid", "rectum")
@@ -192,3 +195,58 @@ def test_pictures_from_no_place_or_two_are_refused(tmp_path: Path) -> None:
         calibrate_probabilities(folder, out=tmp_path)
     with pytest.raises(ConfigError, match="from one place"):
         calibrate_probabilities(folder, simulated=2, data=tmp_path, out=tmp_path)
+
+
+def _answers(path: Path, count: int = 400) -> Path:
+    """What networks of folds said of the organ, surer than they may be, as a recipe writes it."""
+    rng = np.random.default_rng(3)
+    logits = rng.normal(0, 2, (count, 3))
+    truth = np.array([rng.choice(3, p=softmax(row)) for row in logits])
+    examples = Examples(
+        np.zeros((count, 1, 1, 3), np.uint8),
+        {"organ": np.where(np.arange(count) % 40 == 0, UNKNOWN, truth)},
+        np.arange(count) // 2,
+        tuple(f"{number}.png" for number in range(count)),
+    )
+    head = HeadPlan(name="organ", role="location", labels=_ORGANS)
+    write_fold_answers(path, head, (_PLANTED * logits).astype(np.float32), examples)
+    return path
+
+
+def test_answers_of_folds_calibrate_the_one_head_that_they_are_of(tmp_path: Path) -> None:
+    folder = _bundle(tmp_path)
+    before = load_bundle(folder)
+    table = _answers(tmp_path / "organ-folds.csv")
+    for _ in range(2):
+        calibrate_probabilities(folder, answers=table, head="organ", out=tmp_path / "out")
+    after = load_bundle(folder)
+    report = json.loads((tmp_path / "out" / "probabilities-colour-organ.json").read_text())
+    assert [(each["head"], each["pictures"]) for each in report["heads"]] == [("organ", 390)]
+    assert after.heads[1].temperature == pytest.approx(_PLANTED, rel=0.15)
+    assert (after.heads[0], after.heads[2]) == (before.heads[0], before.heads[2])
+    assert (folder / "card.md").read_text().count("## Probabilities, after training: organ\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("logit(rectum)", "rectum", "logit(rectum) missing"),
+        (",rectum,", ",caecum,", "true is 'caecum', wanted one of outside, sigmoid, rectum"),
+        ("1.png,0,", "1.png,0,outside,nan,0,0\nx,", "line 2: wanted a finite number"),
+    ],
+)
+def test_answers_that_cannot_be_used_are_refused_with_their_place(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    table = _answers(tmp_path / "organ-folds.csv")
+    table.write_text(table.read_text().replace(old, new))
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        calibrate_probabilities(_bundle(tmp_path), answers=table, head="organ", out=tmp_path)
+
+
+def test_answers_want_a_head_and_no_other_place(tmp_path: Path, pictures: Path) -> None:
+    table = _answers(tmp_path / "organ-folds.csv")
+    with pytest.raises(ConfigError, match="--answers wants --head, one of quality, organ, mes; got none"):
+        calibrate_probabilities(_bundle(tmp_path), answers=table, out=tmp_path)
+    with pytest.raises(ConfigError, match="from one place"):
+        calibrate_probabilities(_bundle(tmp_path), answers=table, sheet=pictures / "sheet.csv", out=tmp_path)

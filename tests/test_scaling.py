@@ -57,11 +57,11 @@ def test_few_groups_give_a_temperature_and_no_bias() -> None:
 
 
 def test_the_fit_is_the_optimum_that_a_search_finds() -> None:
-    logits, truth = _planted(300, 1.7, np.zeros(4), seed=3)
+    logits, truth = _planted(250, 1.7, np.zeros(4), seed=3)
     wide = logits.astype(np.float64)
     found = fit_scaling(wide, truth)
     grid = np.linspace(0.5, 4, 3501)
-    losses = [-log_softmax(wide / t, axis=1)[np.arange(300), truth].mean() for t in grid]
+    losses = [-log_softmax(wide / t, axis=1)[np.arange(250), truth].mean() for t in grid]
     assert found.bias == ()
     assert found.temperature == pytest.approx(grid[int(np.argmin(losses))], abs=2e-3)
 
@@ -200,3 +200,20 @@ def test_grades_are_in_order_and_each_step_has_its_own_error() -> None:
     assert [each.label for each in found.cumulative] == ["1", "2", "3"]
     assert all(each.error < 0.06 for each in found.cumulative)
     assert [each.pictures for each in found.strata] == [400, 320, 80]
+
+
+def test_of_a_label_that_no_picture_has_nothing_is_learned_and_the_others_are_measured_among_themselves() -> (
+    None
+):
+    bias = np.array([0.0, 1.0, 0.0, -1.0])
+    logits, truth = _planted(9000, 2.0, bias, seed=7)
+    seen = truth != 0
+    found = calibrate_head(MES, logits[seen], truth[seen], np.arange(seen.sum()))
+    assert found.outcome == "calibrated"
+    assert (found.counts["0"], found.before.bias) == (0, ())
+    assert found.after.bias[0] == 0.0
+    assert np.array(found.after.bias[1:]) == pytest.approx(bias[1:], abs=0.12)
+    among = softmax(logits[seen, 1:] / 2.0 + bias[1:], axis=1)
+    assert found.measured_after is not None
+    assert found.measured_after.log_loss == pytest.approx(log_loss(among, truth[seen] - 1), abs=0.01)
+    assert [each.label for each in found.cumulative] == ["2", "3"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -87,7 +87,8 @@ class HeadCalibration:
     pictures: int
     groups: int
     counts: Mapping[str, int]
-    """Pictures by true label."""
+    """Pictures by true label. Those that no picture has are left out of fit and figures: what the head says of the
+    others among themselves is measured, and where the bias of the missing ones would have to lie, nobody can know."""
     before: Scaling
     after: Scaling
     """Fitted on all pictures; what is measured was fitted on other groups each time."""
@@ -126,20 +127,22 @@ def calibrate_head(
         quality: (N,) probability that a picture can be judged, for the strata.
         seed: Of folds and resampling.
     """
-    wide = logits.astype(np.float64)
-    before = Scaling(head.temperature, head.bias)
+    whole = Scaling(head.temperature, head.bias)
+    present, known = np.unique(truth, return_inverse=True)
+    wide, before = logits[:, present].astype(np.float64), _among(whole, present)
     counts = dict(zip(head.labels, np.bincount(truth, minlength=len(head.labels)).tolist(), strict=True))
     group_count = len(np.unique(groups))
     if len(truth) < FEWEST or group_count < FEWEST_GROUPS or len(np.unique(truth)) < 2:
         lacking = _lacking(len(truth), group_count)
-        return HeadCalibration(head.name, lacking, len(truth), group_count, counts, before, before)
+        return HeadCalibration(head.name, lacking, len(truth), group_count, counts, whole, whole)
+    truth = known.astype(np.int64)
     said, prior = np.zeros_like(wide), np.zeros_like(wide)
     for fit, test in grouped_folds(truth, groups, FOLDS, seed):
         said[test] = fit_scaling(wide[fit], truth[fit], groups[fit])(wide[test])
         shares = np.bincount(truth[fit], minlength=wide.shape[1]) + 0.5
         prior[test] = shares / shares.sum()
     balanced = with_interval(balanced_statistic(said, truth), groups, seed=seed)
-    chance = 1 / len(np.unique(truth))
+    chance = 1 / len(present)
     old, new = _measured(before(wide), truth, groups, seed), _measured(said, truth, groups, seed)
     worth = log_loss(prior, truth)
     return HeadCalibration(
@@ -148,15 +151,15 @@ def calibrate_head(
         len(truth),
         group_count,
         counts,
-        before,
-        fit_scaling(wide, truth, groups),
+        whole,
+        _with_all(fit_scaling(wide, truth, groups), present, len(head.labels)),
         old,
         new,
         balanced,
         chance,
         worth,
         _strata(said, truth, groups, quality, seed),
-        _cumulative(head, said, truth) if head.role == "grade" else (),
+        _cumulative([head.labels[label] for label in present], said, truth) if head.role == "grade" else (),
         _disordered(said) if head.role == "grade" else 0,
     )
 
@@ -207,15 +210,33 @@ def _strata(
     return tuple(found)
 
 
-def _cumulative(head: Head, said: NDArray[np.float64], truth: NDArray[np.int64]) -> tuple[Cumulative, ...]:
+def _among(scaling: Scaling, present: NDArray[np.int64]) -> Scaling:
+    """What a scaling does to some labels among themselves."""
+    return Scaling(
+        scaling.temperature, tuple(scaling.bias[label] for label in present) if scaling.bias else ()
+    )
+
+
+def _with_all(scaling: Scaling, present: NDArray[np.int64], labels: int) -> Scaling:
+    """The scaling with a bias of 0, which is the mean of the others, for labels that no picture had."""
+    if not scaling.bias:
+        return scaling
+    bias = np.zeros(labels)
+    bias[present] = scaling.bias
+    return Scaling(scaling.temperature, tuple(bias.tolist()))
+
+
+def _cumulative(
+    labels: Sequence[str], said: NDArray[np.float64], truth: NDArray[np.int64]
+) -> tuple[Cumulative, ...]:
     """How well each P(grade >= k) is calibrated; those that all or no pictures fulfil are left out."""
     found = []
-    for label in range(1, len(head.labels)):
+    for label in range(1, len(labels)):
         yes = said[:, label:].sum(axis=1)
         is_so = (truth >= label).astype(np.int64)
         if 0 < is_so.mean() < 1:
             found.append(
-                Cumulative(head.labels[label], calibration_error(np.stack([1 - yes, yes], axis=1), is_so))
+                Cumulative(labels[label], calibration_error(np.stack([1 - yes, yes], axis=1), is_so))
             )
     return tuple(found)
 

@@ -12,12 +12,18 @@ from scopeline_calibration.head_calibration import BAR, HeadCalibration
 from scopeline_calibration.probability_report import told
 
 HEADING = "## Probabilities, after training"
-_SECTION = re.compile(rf"^{re.escape(HEADING)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _BEFORE = "## Provenance"
 
 
-def write_section(card: Path, found: Sequence[HeadCalibration], data: str) -> None:
+def write_section(
+    card: Path, found: Sequence[HeadCalibration], data: str, *, of_head: str | None = None
+) -> None:
     """Put the section into a card, in the place of an older one, else before its provenance, else at its end.
+
+    Args:
+        found: What the section tells.
+        data: What it rests on, in words.
+        of_head: Where it tells of one head only, which has a section of its own then.
 
     Raises:
         BundleError: the card cannot be read.
@@ -27,13 +33,16 @@ def write_section(card: Path, found: Sequence[HeadCalibration], data: str) -> No
         text = card.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"{card}: wanted the bundle's card, cannot read it ({error})") from error
-    replace_file(card, with_section(text, section(found, data)).encode())
+    heading = HEADING if of_head is None else f"{HEADING}: {of_head}"
+    replace_file(card, with_section(text, heading, section(found, data)).encode())
 
 
-def with_section(card: str, written: str) -> str:
-    """The card with the section in it once."""
-    if _SECTION.search(card):
-        return _SECTION.sub(lambda _: f"{written}\n", card, count=1).rstrip("\n") + "\n"
+def with_section(card: str, heading: str, body: str) -> str:
+    """The card with that section in it once."""
+    written = f"{heading}\n\n{body}"
+    older = re.compile(rf"^{re.escape(heading)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+    if older.search(card):
+        return older.sub(lambda _: f"{written}\n", card, count=1).rstrip("\n") + "\n"
     before, found, after = card.partition(f"\n{_BEFORE}\n")
     if not found:
         return f"{card.rstrip()}\n\n{written}"
@@ -53,7 +62,7 @@ def section(found: Sequence[HeadCalibration], data: str) -> str:
         "",
         *(f"- {told(each)}" for each in found),
     ]
-    return f"{HEADING}\n\n" + "\n".join(rows) + "\n"
+    return "\n".join(rows) + "\n"
 
 
 def _row(each: HeadCalibration) -> str:

@@ -14,6 +14,10 @@ from scopeline.errors import ConfigError
 from scopeline_calibration.precision_commands import named_bundle, progress_bars
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.progress import Progress
 
     from scopeline_calibration.labelled import Labelled
@@ -62,6 +66,13 @@ def calibrate_probabilities(
     data: _DataOption = None,
     head: _HeadOption = None,
     sheet: _SheetOption = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV of what networks said of pictures they had not seen, of --head: `scopeline train` writes one "
+            "of its folds."
+        ),
+    ] = None,
     simulated: _SimulatedOption = 0,
     spoil: _SpoilOption = False,
     aspect: _AspectOption = None,
@@ -79,21 +90,23 @@ def calibrate_probabilities(
     flattened enough, it would look calibrated. Masks are not calibrated here.
     """
     from scopeline.bundle import write_heads
-    from scopeline_calibration import answers, probability_card, probability_report
+    from scopeline_calibration import probability_card, probability_report
+    from scopeline_calibration.answers import classifying, goodness
     from scopeline_calibration.head_calibration import HeadCalibration, calibrate_head
     from scopeline_calibration.labelled import UNKNOWN
 
     console = Console()
     chosen = named_bundle(bundle)
     with progress_bars(console) as progress:
-        labelled = _labelled(chosen, data, head, sheet, simulated, spoil, aspect, progress)
-        task = progress.add_task("asking the network", total=None)
-        logits = answers.logits_of(
-            chosen, labelled.pixels, lambda done, all_: progress.update(task, completed=done, total=all_)
-        )
-        quality = answers.goodness(chosen, logits)
+        if answers is not None and (data, sheet, simulated, spoil) == (None, None, 0, False):
+            labelled, logits = _given(answers, chosen, head)
+            quality = None
+        else:
+            labelled = _labelled(chosen, data, head, sheet, simulated, spoil, aspect, progress, answers)
+            logits = _asked(chosen, labelled, progress)
+            quality = goodness(chosen, logits)
         found: list[HeadCalibration] = []
-        for each in answers.classifying(chosen):
+        for each in classifying(chosen):
             known = labelled.truths.get(each.name, None)
             rows = (known != UNKNOWN).nonzero()[0] if known is not None else ()
             if known is not None and len(rows):
@@ -116,7 +129,10 @@ def calibrate_probabilities(
         console.print(f"[yellow]not held out[/]: {warning}", highlight=False)
     report = {"bundle": chosen.name, "network": chosen.network.sha256, "data": labelled.told, "warning": warning, "heads": found}  # fmt: skip # noqa: E501
     written = probability_report.write(
-        report, probability_report.draw_reliability(found, title), out, f"probabilities-{chosen.name}"
+        report,
+        probability_report.draw_reliability(found, title),
+        out,
+        f"probabilities-{chosen.name}" + (f"-{head}" if answers is not None else ""),
     )
     console.print(f"written: {written[0]}, {written[1]}", highlight=False, soft_wrap=True)
     better = {one.head: one.after for one in found if one.outcome == "calibrated"}
@@ -134,7 +150,9 @@ def calibrate_probabilities(
     else:
         console.print("bundle.toml stays as it is")
     if not dry_run and not warning:
-        probability_card.write_section(chosen.folder / "card.md", found, labelled.told)
+        probability_card.write_section(
+            chosen.folder / "card.md", found, labelled.told, of_head=head if answers is not None else None
+        )
         console.print(f"said in {chosen.folder / 'card.md'}", highlight=False, soft_wrap=True)
 
 
@@ -167,16 +185,13 @@ def calibrate_thresholds(
     among those let through, into the pipeline file (usable_at). Where no bound reaches the risk, nothing is written.
     """
     from scopeline.bundle import write_heads
-    from scopeline_calibration import answers, probability_report, thresholds
+    from scopeline_calibration import probability_report, thresholds
 
     console = Console()
     chosen = named_bundle(bundle)
     with progress_bars(console) as progress:
         labelled = _labelled(chosen, data, head, sheet, simulated, spoil, aspect, progress)
-        task = progress.add_task("asking the network", total=None)
-        logits = answers.logits_of(
-            chosen, labelled.pixels, lambda done, all_: progress.update(task, completed=done, total=all_)
-        )
+        logits = _asked(chosen, labelled, progress)
         found = thresholds.find(chosen, labelled, logits, risk=risk, seed=seed)
     warning = _warning(labelled, chosen, held_out)
     title = f"{chosen.name}: {labelled.told}"
@@ -201,6 +216,28 @@ def calibrate_thresholds(
         console.print(f"usable_at = {gate:.3f} written into {place}", highlight=False)
 
 
+def _given(
+    table: Path, bundle: Bundle, head: str | None
+) -> tuple[Labelled, Mapping[str, NDArray[np.float32]]]:
+    from scopeline_calibration.answers import classifying
+    from scopeline_calibration.given_answers import read_answers
+
+    named = [each for each in classifying(bundle) if each.name == head]
+    if not named:
+        there = ", ".join(each.name for each in classifying(bundle))
+        raise ConfigError(f"--answers wants --head, one of {there}; got {head or 'none'}")
+    return read_answers(table, named[0])
+
+
+def _asked(bundle: Bundle, labelled: Labelled, progress: Progress) -> Mapping[str, NDArray[np.float32]]:
+    from scopeline_calibration.answers import logits_of
+
+    task = progress.add_task("asking the network", total=None)
+    return logits_of(
+        bundle, labelled.pixels, lambda done, all_: progress.update(task, completed=done, total=all_)
+    )
+
+
 def _labelled(
     bundle: Bundle,
     data: Path | None,
@@ -210,14 +247,16 @@ def _labelled(
     spoil: bool,
     aspect: float | None,
     progress: Progress,
+    answers: Path | None = None,
 ) -> Labelled:
     from scopeline_calibration import labelled
     from scopeline_calibration.answers import classifying
 
     heads = classifying(bundle)
-    if sum([data is not None or sheet is not None, simulated > 0]) != 1:
+    if answers is not None or sum([data is not None or sheet is not None, simulated > 0]) != 1:
         raise ConfigError(
-            "wanted labelled pictures from one place: --data with --head, --sheet, or --simulated"
+            "wanted labelled pictures from one place: --data with --head, --sheet, or --simulated; or for "
+            "probabilities --answers with --head and none of these"
         )
     if not heads:
         raise ConfigError(

@@ -71,6 +71,10 @@ def told(each: HeadCalibration) -> str:
             f"; on so few pictures perfect probabilities would show {each.measured_after.floor:.3f}, so the "
             f"bar of {BAR} cannot be shown"
         )
+    if absent := [label for label, count in each.counts.items() if not count]:
+        line += (
+            f"; no picture of {', '.join(absent)}: what is said of the others among themselves was measured"
+        )
     if each.cumulative:
         parts = ", ".join(f">= {part.label} {part.error:.3f}" for part in each.cumulative)
         line += f"; ECE of P(grade) {parts}; {each.disordered} pictures out of order"

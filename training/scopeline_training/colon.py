@@ -28,6 +28,7 @@ from scopeline_training.evaluation import fit_temperatures, report_heads
 from scopeline_training.examples import UNKNOWN, Examples, join
 from scopeline_training.figures import auroc_figure, table_figures
 from scopeline_training.fit import fit, predict
+from scopeline_training.fold_answers import write_fold_answers
 from scopeline_training.folds import grouped_folds, part_off
 from scopeline_training.look_alikes import group_look_alikes, perceptual_hash
 from scopeline_training.outside import outside_picture
@@ -136,7 +137,10 @@ def train_colon(path: Path, recipe: Recipe, data: ColonData, out: Path, progress
     )  # fmt: skip
     shown = with_spoilt_copies(examples.take(apart), recipe.seed)
     apart_logits = predict(network, shown.pixels)
-    # The kept-apart part holds only some seventy graded pictures: the grade's temperature uses the folds as well.
+    # The kept-apart part holds only some seventy graded pictures: the grade's temperature uses the folds, and
+    # `scopeline calibrate probabilities --answers` adds a bias found on them.
+    mes = next(head for head in recipe.heads if head.name == "mes")
+    write_fold_answers(out.with_name(f"{out.name}-mes-folds.csv"), mes, logits["mes"], tested)
     temperatures = fit_temperatures(apart_logits, shown)
     temperatures["mes"] = fit_temperatures({"mes": logits["mes"]}, tested)["mes"]
     provenance = Provenance(recipe=str(path), data=_describe(examples), data_sha256=data_hash(root, data))
