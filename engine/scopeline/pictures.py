@@ -35,6 +35,7 @@ CONTACT_SHEET: Final = "contact_sheet.jpg"
 FIELD: Final = "field.jpg"
 _QUALITY: Final = 90
 _FIELD_LINES: Final = 720
+_ROWS_AT_ONCE: Final = 256
 
 
 def wanted_frames(tally: Tally) -> dict[int, float]:
@@ -65,7 +66,7 @@ def write_pictures(
         SinkError: the folder cannot be written.
     """
     sheet = draw_contact_sheet(tally.segments, _Cutouts(tally, frames, marked or {}), caption_of(summary))
-    replace_file(folder / CONTACT_SHEET, jpeg(sheet))
+    replace_file(folder / CONTACT_SHEET, _last_jpeg(sheet))
     middle = tally.middle_shot()
     pixels = frames.get(middle.frame) if middle is not None else None
     if middle is not None and pixels is not None and _fits(pixels, middle.field):
@@ -145,9 +146,19 @@ def caption_of(summary: Summary) -> Caption:
 
 def jpeg(pixels: Pixels) -> bytes:
     """The picture as a JPEG file; without a date, a place or a device in it."""
-    _, content = cv2.imencode(
-        ".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-    )
+    return _encoded(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), np.uint8))
+
+
+def _last_jpeg(pixels: Pixels) -> bytes:
+    """The same of a large picture that nobody needs any more: red and blue change places in it, not in a copy."""
+    for row in range(0, len(pixels), _ROWS_AT_ONCE):
+        part = pixels[row : row + _ROWS_AT_ONCE]
+        part[:] = part[..., ::-1].copy()
+    return _encoded(pixels)
+
+
+def _encoded(bgr: Pixels) -> bytes:
+    _, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return content.tobytes()
 
 
