@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import sys
 
 
 def return_freed_memory() -> None:
     """Give what was freed back to the system, where the C library can; takes about 10 ms. For between two tasks."""
     gc.collect()
-    library = ctypes.CDLL(None)
-    if hasattr(library, "malloc_trim"):  # glibc has it; musl and macOS give back by themselves
-        library.malloc_trim(0)
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None)
+        if hasattr(library, "malloc_trim"):  # musl has none: it gives back by itself
+            library.malloc_trim(0)

@@ -6,7 +6,6 @@ for a segment is known when the segment ends.
 
 from __future__ import annotations
 
-import os
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
@@ -31,7 +30,8 @@ class KeptFrames(Mapping[int, Pixels]):
     """Frames by number, (H, W, 3) uint8 RGB, compressed without loss and on disk until somebody looks at one.
 
     In memory, 120 frames of a two-hour 1080p recording took 0.3 GB, and 0.7 GB as pixels. The file has no name: frames
-    are not cut to their field yet, and whatever happens to this process, nothing of them stays behind.
+    are not cut to their field yet, and whatever happens to this process, nothing of them stays behind. Belongs to one
+    thread.
 
     Args:
         folder: Where that file lies; the system's own place for such when left out.
@@ -52,7 +52,9 @@ class KeptFrames(Mapping[int, Pixels]):
         """
         packed = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
         try:
-            os.pwrite(self._file.fileno(), packed, self._end)
+            self._file.seek(self._end)
+            self._file.write(packed)
+            self._file.flush()
         except OSError as error:
             why = error.strerror or str(error)
             raise SinkError(
@@ -64,7 +66,8 @@ class KeptFrames(Mapping[int, Pixels]):
 
     def __getitem__(self, number: int) -> Pixels:
         offset, length = self._places[number]
-        packed = np.frombuffer(os.pread(self._file.fileno(), length, offset), np.uint8)
+        self._file.seek(offset)
+        packed = np.frombuffer(self._file.read(length), np.uint8)
         return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
 
     def __contains__(self, number: object) -> bool:
