@@ -189,3 +189,22 @@ def test_a_profile_for_another_aspect_is_an_error_at_the_start_and_a_loss_later(
     assert event is not None
     assert event.kind == "lost"
     assert tracker.field is None
+
+
+@pytest.mark.parametrize("dark_s", [0.0, 2.0])
+def test_looks_follow_quickly_for_three_seconds_after_a_lock_however_late_it_came(dark_s: float) -> None:
+    lit = picture_from_rgb(_lit(_screen("circle")))
+    dark = picture_from_rgb(np.zeros_like(_lit(_screen("circle"))))
+    tracker, looks_s, locked_s = FieldTracker(), [], None
+    for step in range(300):
+        time_s = step / 30
+        picture = dark if time_s < dark_s else lit
+        if tracker.is_due(picture, time_s):
+            looks_s.append(time_s)
+        event = tracker.observe(picture, time_s)
+        locked_s = time_s if event is not None and event.kind == "locked" else locked_s
+    assert locked_s is not None
+    since_s = np.array([time_s - locked_s for time_s in looks_s if time_s > locked_s])
+    assert np.count_nonzero(since_s <= 3.05) == 15
+    assert np.diff(since_s[:15]) == pytest.approx(0.2, abs=0.001)
+    assert np.diff(since_s[14:]) == pytest.approx(1.0, abs=0.001)

@@ -148,11 +148,18 @@ def test_a_profile_is_given_up_when_the_signal_becomes_another() -> None:
 def test_a_profile_recognised_again_is_no_new_field() -> None:
     screen = _screen("rectangle", 3)
     tracker = FieldTracker(choice=ProfileChoice({"mine": _profile_of(screen)}))
-    lit, card = _lit(screen), np.full((HEIGHT, WIDTH, 3), 140, np.uint8)
-    events = _run(tracker, lambda time_s: card if 10 <= time_s < 15.5 else lit, 0, 30)
-    assert [event.profile for event in events if event.kind != "lost"] == ["mine"] * len(
-        [event for event in events if event.kind == "locked"]
-    )
+    lit = _lit(screen)
+    half = lit.copy()
+    half[:, WIDTH // 2 :] = 0
+    assert [event.profile for event in _run(tracker, lambda _: lit, 0, 5)] == ["mine"]
+    time_s, events = 5.0, []
+    while tracker.state().locked is not None and time_s < 60:
+        events += _run(tracker, lambda _: half, time_s, time_s + 0.1)
+        time_s += 0.1
+    assert tracker.state().locked is None  # given up, and before something else is found the light comes back
+    events += _run(tracker, lambda _: lit, time_s, time_s + 10)
+    assert tracker.state().locked is not None
+    assert events == []
 
 
 def test_state_handed_to_another_tracker_keeps_the_profile() -> None:

@@ -22,7 +22,7 @@ from scopeline_bench.transmission import WHAT, FeedKind
 from scopeline_bench.watched_feed import PictureSize, watched_feed
 
 WARM_UP_S = 2.0
-"""After the first result; not in the times, but in the counts. The field of view is looked for ten times a second."""
+"""After the first result; not in the times, but in the counts. The field of view is looked for five times a second."""
 
 
 class FeedRun(msgspec.Struct, frozen=True, kw_only=True):

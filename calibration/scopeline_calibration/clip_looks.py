@@ -18,7 +18,7 @@ from scopeline.sources.media import MediaSource
 
 LINES = 480
 """Height at which a field is fitted: boxes of eighteen clips came within 2 pixels of hand-drawn ones at 360, 480 and
-720 lines alike, at 240 (which the engine uses ten times a second) within 6."""
+720 lines alike, at 240 (which the engine uses) within 6."""
 TEXT_LINES = 720
 """Height at which text is sought: its strokes are gone in smaller pictures."""
 FEWEST = 10

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scopeline.field_of_view import FieldOfView
+from scopeline.freed_memory import return_freed_memory
 from scopeline.overlay import OverlayKind
 from scopeline.picture import Pixels
 from scopeline.segment_findings import findings_text, inside, most_found
@@ -116,6 +117,10 @@ def draw_contact_sheet(
     width = 2 * _MARGIN + columns * _TILE + (columns - 1) * _GAP
     top = _HEADER + _STRIP + _LEGEND
     height = top + rows * (_PHOTO + _TEXT) + (rows - 1) * _GAP + _FOOTER
+    # All photos before the sheet: what whole frames took is given back before the sheet takes as much.
+    found = ((each.number, cutouts.get(each.number)) for each in shown)
+    photos = {number: _photo(cutout) for number, cutout in found if cutout is not None}
+    return_freed_memory()
     sheet = np.full((height, width, 3), _PAPER, np.uint8)
     _draw_header(sheet, caption, len(segments), len(shown))
     _draw_legend(sheet, segments)
@@ -123,7 +128,7 @@ def draw_contact_sheet(
     for place, segment in enumerate(shown):
         x = _MARGIN + place % columns * (_TILE + _GAP)
         y = top + place // columns * (_PHOTO + _TEXT + _GAP)
-        _draw_tile(sheet[y : y + _PHOTO + _TEXT, x : x + _TILE], segment, cutouts.get(segment.number))
+        _draw_tile(sheet[y : y + _PHOTO + _TEXT, x : x + _TILE], segment, photos.pop(segment.number, None))
     if not shown:
         _write(sheet, "No segment was found.", (_MARGIN, top + 60), 24, _SOFT)
     _draw_footer(sheet, caption)
@@ -187,12 +192,12 @@ def _draw_strip(sheet: Pixels, segments: Sequence[SegmentMessage], stream_s: flo
         _write(sheet, label, (at, y + height + 22), 16, _SOFT)
 
 
-def _draw_tile(tile: Pixels, segment: SegmentMessage, cutout: Cutout | None) -> None:
+def _draw_tile(tile: Pixels, segment: SegmentMessage, photo: Cutout | None) -> None:
     _pill(tile, (0, 0), (_TILE, _PHOTO + _TEXT), _CARD, radius=14, edge=_EDGE)
-    if cutout is None:
+    if photo is None:
         _draw_blank(tile[8 : _PHOTO - 2, 8 : _TILE - 8], segment)
     else:
-        _draw_photo(tile[8 : _PHOTO - 2, 8 : _TILE - 8], cutout)
+        _draw_photo(tile[8 : _PHOTO - 2, 8 : _TILE - 8], photo)
     _draw_number(tile, segment)
     left, base = 22, _PHOTO + 34
     chips = _draw_chips(tile, segment)
@@ -226,24 +231,28 @@ def _draw_blank(panel: Pixels, segment: SegmentMessage) -> None:
     _write(panel, lines[1], ((width - _width(lines[1], 17)) // 2, height // 2 + 24), 17, _SOFT)
 
 
-def _draw_photo(panel: Pixels, cutout: Cutout) -> None:
-    """The field, as large as the panel allows, on night, with its outline."""
-    room_y, room_x = panel.shape[0] - 16, panel.shape[1] - 16
+def _photo(cutout: Cutout) -> Cutout:
+    """The cutout as large as a tile allows."""
     height, width = cutout.mask.shape
-    scale = min(room_x / width, room_y / height)
+    scale = min((_TILE - 32) / width, (_PHOTO - 26) / height)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    pixels, mask = (
-        cv2.resize(cutout.pixels, size, interpolation=how),
-        cv2.resize(cutout.mask, size, interpolation=how),
+    return Cutout(
+        np.asarray(cv2.resize(cutout.pixels, size, interpolation=how), np.uint8),
+        np.asarray(cv2.resize(cutout.mask, size, interpolation=how), np.uint8),
     )
+
+
+def _draw_photo(panel: Pixels, photo: Cutout) -> None:
+    """The field in the middle of the panel, on night, with its outline."""
+    height, width = photo.mask.shape
     _pill(panel, (0, 0), (panel.shape[1], panel.shape[0]), _NIGHT, radius=9)
-    x, y = (panel.shape[1] - size[0]) // 2, (panel.shape[0] - size[1]) // 2
-    ground = panel[y : y + size[1], x : x + size[0]]
+    x, y = (panel.shape[1] - width) // 2, (panel.shape[0] - height) // 2
+    ground = panel[y : y + height, x : x + width]
     # The pixels are black outside of the field already: they are weighted once, the ground gets the rest.
-    weight = mask[..., None].astype(np.float32) / 255
-    ground[:] = np.clip(np.round(pixels + ground * (1 - weight)), 0, 255)
-    curves = outline_of(np.where(mask > 127, np.uint8(255), np.uint8(0)))
+    weight = photo.mask[..., None].astype(np.float32) / 255
+    ground[:] = np.clip(np.round(photo.pixels + ground * (1 - weight)), 0, 255)
+    curves = outline_of(np.where(photo.mask > 127, np.uint8(255), np.uint8(0)))
     cv2.polylines(panel, [curve + np.array((x, y)) for curve in curves], True, _OUTLINE, 1, cv2.LINE_AA)
 
 

@@ -151,7 +151,7 @@ def estimate_field(bright: Grey, guide: Box | None = None) -> Estimate | None:
 
     Args:
         bright: (h, w) uint8, the largest of R, G, B per pixel (dark red mucosa keeps its red; luma loses
-            it), best the maximum over 9 to 30 overviews taken 100 ms apart or more, so that no moving shadow
+            it), best the maximum over 9 overviews taken 100 ms apart or more, so that no moving shadow
             bites into the rim.
         guide: A position display to leave out, in the same pixels.
     """

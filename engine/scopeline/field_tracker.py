@@ -34,8 +34,8 @@ CHECK_EVERY_S = 1.0
 GRACE_S = 2.0
 """How long the last geometry still serves after it was given up."""
 
-_SETTLING = 17
-"""Overviews taken in quick succession after a start, although the lock may come after four: 3 s of a stream."""
+_SETTLING = 15
+"""Overviews taken in quick succession after a lock: 3 s of a stream."""
 _WINDOW = 9
 """Overviews in the running maximum. A longer memory would keep a field that has become smaller for longer."""
 _AGREE, _DISAGREE = 0.98, 0.90
@@ -208,8 +208,10 @@ class FieldTracker:
         red, green, blue = cv2.split(pixels)
         bright: Grey = np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
         previous, self._previous = self._previous, bright
-        # Beyond that nobody asks, and a long run is like a short one.
-        self._seen = min(self._seen + 1, _SETTLING)
+        if self._locked is not None:
+            self._seen = min(
+                self._seen + 1, _SETTLING
+            )  # beyond that nobody asks: a long run is like a short one
         self._guides.append(find_scope_guide(pixels))
         event = None
         if previous is not None:
@@ -287,6 +289,8 @@ class FieldTracker:
         return self._rival_looks
 
     def _lock(self, estimate: Estimate, time_s: float) -> FieldEvent | None:
+        if self._locked is None:
+            self._seen = 0
         self._locked, self._rival, self._rival_looks, self._expires_s = estimate, None, 0, None
         signal = (self._width, self._height)
         field, text = estimate.field(self._last_id + 1, self._overview, signal, self._overlays(())), ""

@@ -39,7 +39,7 @@ _ROWS_AT_ONCE: Final = 256
 
 
 def wanted_frames(tally: Tally) -> dict[int, float]:
-    """Stream time in seconds of the frames that the pictures need, by frame number; at most as many as a sheet has."""
+    """Stream time in seconds of the frames that the pictures need, by frame number: those of the longest segments."""
     shots = [tally.shot_of(segment) for segment in longest(tally.segments)] + [tally.middle_shot()]
     return {shot.frame: shot.time_s for shot in shots if shot is not None}
 
@@ -92,15 +92,15 @@ class _Cutouts(Mapping[int, Cutout]):
         self._frames, self._marked = frames, marked
         shots = {segment.number: tally.shot_of(segment) for segment in tally.segments}
         self._shots = {
-            number: shot
-            for number, shot in shots.items()
-            if shot is not None and shot.frame in frames and _fits(frames[shot.frame], shot.field)
+            number: shot for number, shot in shots.items() if shot is not None and shot.frame in frames
         }
 
     def __getitem__(self, number: int) -> Cutout:
         shot = self._shots[number]
-        pixels = _outlined(self._frames[shot.frame], self._marked.get(shot.frame, ()))
-        return cut_to_field(pixels, shot.field)
+        pixels = self._frames[shot.frame]
+        if not _fits(pixels, shot.field):
+            raise KeyError(number)
+        return cut_to_field(_outlined(pixels, self._marked.get(shot.frame, ())), shot.field)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._shots)

@@ -139,8 +139,6 @@ def train_colon(path: Path, recipe: Recipe, data: ColonData, out: Path, progress
     apart_logits = predict(network, shown.pixels)
     # The kept-apart part holds only some seventy graded pictures: the grade's temperature uses the folds, and
     # `scopeline calibrate probabilities --answers` adds a bias found on them.
-    mes = next(head for head in recipe.heads if head.name == "mes")
-    write_fold_answers(out.with_name(f"{out.name}-mes-folds.csv"), mes, logits["mes"], tested)
     temperatures = fit_temperatures(apart_logits, shown)
     temperatures["mes"] = fit_temperatures({"mes": logits["mes"]}, tested)["mes"]
     provenance = Provenance(recipe=str(path), data=_describe(examples), data_sha256=data_hash(root, data))
@@ -155,6 +153,8 @@ def train_colon(path: Path, recipe: Recipe, data: ColonData, out: Path, progress
     }
     card = write_card(path.with_suffix(".card.md"), recipe, network, provenance, sections)
     save_network(out, network, recipe, temperatures=temperatures, provenance=provenance, card=card)
+    mes = next(head for head in recipe.heads if head.name == "mes")
+    write_fold_answers(out.with_name(f"{out.name}-mes-folds.csv"), mes, logits["mes"], tested)
 
 
 def with_spoilt_copies(examples: Examples, seed: int, copies: int = 1) -> Examples:

@@ -6,11 +6,12 @@ for a segment is known when the segment ends.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import av
 import cv2
@@ -29,20 +30,19 @@ _TOLERANCE_S: Final = 0.0006
 class KeptFrames(Mapping[int, Pixels]):
     """Frames by number, (H, W, 3) uint8 RGB, compressed without loss and on disk until somebody looks at one.
 
-    In memory, 120 frames of a two-hour 1080p recording took 0.3 GB, and 0.7 GB as pixels. The file has no name: frames
-    are not cut to their field yet, and whatever happens to this process, nothing of them stays behind. Belongs to one
-    thread.
+    In memory, 120 frames of a two-hour 1080p recording took 0.3 GB, and 0.7 GB as pixels. Frames are not cut to their
+    field yet: their file is one that the system takes away however this process ends (Linux never gives it a name).
+    Belongs to one thread.
 
     Args:
         folder: Where that file lies; the system's own place for such when left out.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with its owner, on the next line
-        weakref.finalize(self, self._file.close)
+        self._folder = folder
+        self._file: IO[bytes] | None = None
         self._places: dict[int, tuple[int, int]] = {}
         """Offset and length in bytes."""
-        self._end = 0
 
     def keep(self, number: int, pixels: Pixels) -> None:
         """Add a frame.
@@ -52,23 +52,25 @@ class KeptFrames(Mapping[int, Pixels]):
         """
         packed = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
         try:
-            self._file.seek(self._end)
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed with its owner
+                weakref.finalize(self, self._file.close)
+            offset = self._file.seek(0, os.SEEK_END)
             self._file.write(packed)
             self._file.flush()
         except OSError as error:
-            why = error.strerror or str(error)
-            raise SinkError(
-                f"key frame {number}: wanted {len(packed)} bytes of room for it while pictures are drawn ({why}); "
-                "make room"
-            ) from error
-        self._places[number] = self._end, len(packed)
-        self._end += len(packed)
+            raise _no_room(self._folder, error) from error
+        self._places[number] = offset, len(packed)
 
     def __getitem__(self, number: int) -> Pixels:
         offset, length = self._places[number]
-        self._file.seek(offset)
-        packed = np.frombuffer(self._file.read(length), np.uint8)
-        return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+        assert self._file is not None
+        try:
+            self._file.seek(offset)
+            packed = self._file.read(length)
+        except OSError as error:
+            raise _no_room(self._folder, error) from error
+        return np.asarray(cv2.imdecode(np.frombuffer(packed, np.uint8), cv2.IMREAD_COLOR), np.uint8)
 
     def __contains__(self, number: object) -> bool:
         return number in self._places
@@ -78,6 +80,14 @@ class KeptFrames(Mapping[int, Pixels]):
 
     def __len__(self) -> int:
         return len(self._places)
+
+
+def _no_room(folder: Path | None, error: OSError) -> SinkError:
+    why = error.strerror or str(error)
+    return SinkError(
+        f"{folder or tempfile.gettempdir()}: wanted room for key frames while pictures are made of them ({why}); make "
+        "room, or name another folder"
+    )
 
 
 def key_frames(
@@ -176,9 +186,8 @@ def _stamped(container: InputContainer) -> Iterator[Stamped]:
     stream = container.streams.video[0]
     if not stream.codec_context.is_open:
         stream.codec_context.flags |= Flags.output_corrupt
-        stream.codec_context.thread_count = (
-            1  # others fill the other cores, and every thread holds pictures of its own
-        )
+        # Others fill the other cores, and every thread holds pictures of its own.
+        stream.codec_context.thread_count = 1
     for picture in container.decode(stream):
         if not picture.is_corrupt:
             yield picture, picture.time
