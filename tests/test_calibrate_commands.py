@@ -218,7 +218,7 @@ def test_answers_of_folds_calibrate_the_one_head_that_they_are_of(tmp_path: Path
     before = load_bundle(folder)
     table = _answers(tmp_path / "organ-folds.csv")
     for _ in range(2):
-        calibrate_probabilities(folder, answers=table, head="organ", out=tmp_path / "out")
+        calibrate_probabilities(folder, answers=table, head="organ", held_out=True, out=tmp_path / "out")
     after = load_bundle(folder)
     report = json.loads((tmp_path / "out" / "probabilities-colour-organ.json").read_text())
     assert [(each["head"], each["pictures"]) for each in report["heads"]] == [("organ", 390)]
@@ -233,6 +233,8 @@ def test_answers_of_folds_calibrate_the_one_head_that_they_are_of(tmp_path: Path
         ("logit(rectum)", "rectum", "logit(rectum) missing"),
         (",rectum,", ",caecum,", "true is 'caecum', wanted one of outside, sigmoid, rectum"),
         ("1.png,0,", "1.png,0,outside,nan,0,0\nx,", "line 2: wanted a finite number"),
+        ("\n1.png,0,", "\n\n1.png,0,outside,1e39,0,0\nx,", "line 3: wanted a finite number"),
+        ("1.png,0,", "1.png,,", "line 2: wanted a group"),
     ],
 )
 def test_answers_that_cannot_be_used_are_refused_with_their_place(
@@ -250,3 +252,15 @@ def test_answers_want_a_head_and_no_other_place(tmp_path: Path, pictures: Path) 
         calibrate_probabilities(_bundle(tmp_path), answers=table, out=tmp_path)
     with pytest.raises(ConfigError, match="from one place"):
         calibrate_probabilities(_bundle(tmp_path), answers=table, sheet=pictures / "sheet.csv", out=tmp_path)
+
+
+def test_answers_change_nothing_until_somebody_vouches_for_them(tmp_path: Path) -> None:
+    folder = _bundle(tmp_path)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    calibrate_probabilities(
+        folder, answers=_answers(tmp_path / "organ.csv"), head="organ", out=tmp_path / "out"
+    )
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    report = json.loads((tmp_path / "out" / "probabilities-colour-organ.json").read_text())
+    assert "--held-out" in report["warning"]
+    assert report["network"] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from scopeline_calibration.reliability import (
     log_loss,
     with_interval,
 )
-from scopeline_calibration.scaling import fit_scaling
+from scopeline_calibration.scaling import deserves_bias, fit_scaling
 
 Planted = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -39,36 +40,40 @@ def _planted(count: int, temperature: float, bias: NDArray[np.float64], seed: in
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
 def test_a_planted_temperature_is_recovered(temperature: float) -> None:
     logits, truth = _planted(4000, temperature, np.zeros(3))
-    assert fit_scaling(logits.astype(np.float64), truth).temperature == pytest.approx(temperature, rel=0.08)
+    assert fit_scaling(logits.astype(np.float64), truth, has_bias=False).temperature == pytest.approx(
+        temperature, rel=0.08
+    )
 
 
 def test_a_planted_bias_is_recovered_up_to_a_constant() -> None:
     bias = np.array([1.0, 0.0, -0.5, 0.2])
     logits, truth = _planted(8000, 2.0, bias)
-    found = fit_scaling(logits.astype(np.float64), truth)
+    found = fit_scaling(logits.astype(np.float64), truth, has_bias=True)
     assert found.temperature == pytest.approx(2.0, rel=0.08)
     assert np.array(found.bias) - np.mean(found.bias) == pytest.approx(bias - bias.mean(), abs=0.12)
 
 
-def test_few_groups_give_a_temperature_and_no_bias() -> None:
-    logits, truth = _planted(2000, 2.0, np.array([1.5, 0.0, -1.5]))
-    assert fit_scaling(logits.astype(np.float64), truth, np.arange(2000) // 10).bias
-    assert not fit_scaling(logits.astype(np.float64), truth, np.arange(2000) // 100).bias
+def test_few_groups_few_pictures_or_a_rare_label_give_no_bias() -> None:
+    truth = np.arange(2000) % 3
+    assert deserves_bias(truth, np.arange(2000) // 10)
+    assert not deserves_bias(truth, np.arange(2000) // 100)
+    assert not deserves_bias(truth[:299], np.arange(299))
+    assert not deserves_bias(np.where(np.arange(2000) < 29, 3, truth), np.arange(2000))
 
 
 def test_the_fit_is_the_optimum_that_a_search_finds() -> None:
-    logits, truth = _planted(250, 1.7, np.zeros(4), seed=3)
+    logits, truth = _planted(300, 1.7, np.zeros(4), seed=3)
     wide = logits.astype(np.float64)
-    found = fit_scaling(wide, truth)
+    found = fit_scaling(wide, truth, has_bias=False)
     grid = np.linspace(0.5, 4, 3501)
-    losses = [-log_softmax(wide / t, axis=1)[np.arange(250), truth].mean() for t in grid]
+    losses = [-log_softmax(wide / t, axis=1)[np.arange(300), truth].mean() for t in grid]
     assert found.bias == ()
     assert found.temperature == pytest.approx(grid[int(np.argmin(losses))], abs=2e-3)
 
 
 def test_a_head_that_is_never_wrong_is_not_believed_beyond_a_bound() -> None:
     truth = np.arange(60) % 2
-    assert fit_scaling(np.eye(2)[truth] * 3.0, truth).temperature == pytest.approx(0.25)
+    assert fit_scaling(np.eye(2)[truth] * 3.0, truth, has_bias=False).temperature == pytest.approx(0.25)
 
 
 def test_calibration_error_is_that_of_the_definition() -> None:
@@ -202,18 +207,46 @@ def test_grades_are_in_order_and_each_step_has_its_own_error() -> None:
     assert [each.pictures for each in found.strata] == [400, 320, 80]
 
 
-def test_of_a_label_that_no_picture_has_nothing_is_learned_and_the_others_are_measured_among_themselves() -> (
-    None
-):
+def test_of_a_label_that_no_picture_has_nothing_is_learned() -> None:
     bias = np.array([0.0, 1.0, 0.0, -1.0])
     logits, truth = _planted(9000, 2.0, bias, seed=7)
+    logits[:, 0] -= (
+        20  # the head hardly ever says 0, so that what is learned among the others is right for all
+    )
     seen = truth != 0
     found = calibrate_head(MES, logits[seen], truth[seen], np.arange(seen.sum()))
     assert found.outcome == "calibrated"
     assert (found.counts["0"], found.before.bias) == (0, ())
     assert found.after.bias[0] == 0.0
     assert np.array(found.after.bias[1:]) == pytest.approx(bias[1:], abs=0.12)
-    among = softmax(logits[seen, 1:] / 2.0 + bias[1:], axis=1)
+    wanted = softmax(logits[seen] / 2.0 + bias, axis=1)
     assert found.measured_after is not None
-    assert found.measured_after.log_loss == pytest.approx(log_loss(among, truth[seen] - 1), abs=0.01)
+    assert found.measured_after.log_loss == pytest.approx(log_loss(wanted, truth[seen]), abs=0.01)
     assert [each.label for each in found.cumulative] == ["2", "3"]
+
+
+def test_a_label_that_no_picture_has_counts_where_the_head_says_it() -> None:
+    logits, truth = _planted(3000, 2.0, np.zeros(4), seed=8)
+    logits[:, 0] += 6  # the head often says 0, and no picture is
+    seen = truth != 0
+    found = calibrate_head(MES, logits[seen], truth[seen], np.arange(seen.sum()))
+    assert found.measured_after is not None
+    assert found.measured_after.error.value > 0.05
+    assert found.outcome != "calibrated"
+
+
+def test_a_label_that_no_picture_has_keeps_its_place_beside_the_others() -> None:
+    logits, truth = _planted(250, 2.0, np.zeros(4), seed=9)
+    seen = truth != 0
+    head = msgspec.structs.replace(MES, bias=(-2.0, 0.5, 0.5, 1.0))
+    found = calibrate_head(head, logits[seen], truth[seen], np.arange(seen.sum()))
+    assert found.after.bias == pytest.approx((-2.0 - 2.0 / 3, 0.0, 0.0, 0.0))
+
+
+def test_what_is_measured_is_the_kind_of_scaling_that_is_written() -> None:
+    logits, truth = _planted(340, 2.0, np.array([2.0, 0.0, -2.0]), seed=10)
+    found = calibrate_head(ORGAN, logits, truth, np.arange(340))
+    assert found.after.bias
+    wanted = softmax(logits / 2.0 + np.array([2.0, 0.0, -2.0]), axis=1)
+    assert found.measured_after is not None
+    assert found.measured_after.log_loss == pytest.approx(log_loss(wanted, truth), abs=0.03)

@@ -52,7 +52,12 @@ _AspectOption = Annotated[
     typer.Option(help="Width over height before the pictures of --data were squashed, if they were."),
 ]
 _HeldOutOption = Annotated[
-    bool, typer.Option("--held-out", help="I know that the bundle was trained on none of these pictures.")
+    bool,
+    typer.Option(
+        "--held-out",
+        help="I know that the bundle was trained on none of these pictures; with --answers, that nobody answered about "
+        "a picture it was trained on.",
+    ),
 ]
 _DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Measure and report, write nothing into bundle, card or pipeline.")
@@ -121,13 +126,22 @@ def calibrate_probabilities(
                     )
                 )
     warning = _warning(labelled, chosen, held_out)
+    if answers is not None and not held_out:
+        warning = "a table cannot tell who answered: where no network had seen the picture, say --held-out"
     title = f"{chosen.name}: {labelled.told}"
     console.print(probability_report.calibration_table(found, title, probability_report.CAPTION))
     for one in found:
         console.print(probability_report.told(one), highlight=False)
     if warning:
         console.print(f"[yellow]not held out[/]: {warning}", highlight=False)
-    report = {"bundle": chosen.name, "network": chosen.network.sha256, "data": labelled.told, "warning": warning, "heads": found}  # fmt: skip # noqa: E501
+    network = chosen.network.sha256 if answers is None else None  # others answered
+    report = {
+        "bundle": chosen.name,
+        "network": network,
+        "data": labelled.told,
+        "warning": warning,
+        "heads": found,
+    }
     written = probability_report.write(
         report,
         probability_report.draw_reliability(found, title),

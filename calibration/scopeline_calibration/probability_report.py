@@ -73,7 +73,8 @@ def told(each: HeadCalibration) -> str:
         )
     if absent := [label for label, count in each.counts.items() if not count]:
         line += (
-            f"; no picture of {', '.join(absent)}: what is said of the others among themselves was measured"
+            f"; no picture of {', '.join(absent)}, which the fit left alone: log loss among the others "
+            f"{each.log_loss_among:.3f}"
         )
     if each.cumulative:
         parts = ", ".join(f">= {part.label} {part.error:.3f}" for part in each.cumulative)

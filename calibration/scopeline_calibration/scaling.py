@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 COLDEST, HOTTEST = 0.25, 8.0
 """Temperatures beyond these are not believed: where no picture is wrong the best one is 0."""
 ENOUGH_FOR_BIAS = 300
-"""Pictures from which on a bias is fitted. On the 387 graded ones of the colon recipe's folds it took the log loss from
-0.876 to 0.867 and the calibration error from 0.07 to 0.04, on groups that it was not fitted on."""
+"""Pictures from which on a bias is fitted. Where there is none to be found it costs (labels - 1) / (2 pictures) nats on
+others: at most 0.005 for four labels (Wilks 1938)."""
 ENOUGH_PER_LABEL = 30
 ENOUGH_GROUPS_FOR_BIAS = 100
 """Groups (patients, procedures) from which on a bias is fitted: frames of one procedure are alike, and the shares of
@@ -37,23 +37,29 @@ class Scaling:
         return _softmax(scaled)
 
 
-def fit_scaling(
-    logits: NDArray[np.float64], truth: NDArray[np.int64], groups: NDArray[np.int64] | None = None
-) -> Scaling:
+def deserves_bias(truth: NDArray[np.int64], groups: NDArray[np.int64]) -> bool:
+    """Whether there is enough to fit a bias on for the labels that occur.
+
+    Args:
+        truth: (N,) labels.
+        groups: (N,) what belongs together.
+    """
+    counts = np.unique(truth, return_counts=True)[1]
+    return bool(
+        len(truth) >= ENOUGH_FOR_BIAS
+        and counts.min() >= ENOUGH_PER_LABEL
+        and len(np.unique(groups)) >= ENOUGH_GROUPS_FOR_BIAS
+    )
+
+
+def fit_scaling(logits: NDArray[np.float64], truth: NDArray[np.int64], *, has_bias: bool) -> Scaling:
     """The scaling with the smallest log loss (Guo et al. 2017, "On calibration of modern neural networks").
 
     Args:
         logits: (N, K).
         truth: (N,) labels.
-        groups: (N,) what belongs together; None where every picture is of its own.
+        has_bias: Fit a bias besides the temperature.
     """
-    counts = np.bincount(truth, minlength=logits.shape[1])
-    group_count = len(truth) if groups is None else len(np.unique(groups))
-    has_bias = (
-        len(truth) >= ENOUGH_FOR_BIAS
-        and counts.min() >= ENOUGH_PER_LABEL
-        and group_count >= ENOUGH_GROUPS_FOR_BIAS
-    )
     inverse, bias = _newton(logits, truth, has_bias=has_bias)
     if not 1 / HOTTEST <= inverse <= 1 / COLDEST:
         inverse = float(np.clip(inverse, 1 / HOTTEST, 1 / COLDEST))
