@@ -15,6 +15,7 @@ from scopeline.errors import ConfigError
 from scopeline_training.catalogue import Catalogue, Sample
 from scopeline_training.data_sets import read_catalogue
 from scopeline_training.layouts.plans import Manifest, StandIn
+from scopeline_training.pair_stand_in import PairStandIn, make_pairs
 from scopeline_training.pictures import CropName
 from scopeline_training.shortcut_probes import ProbeVerdict, need_pass, probe
 
@@ -105,6 +106,15 @@ def test_the_generated_retinal_set_passes_and_its_thumbnail_is_the_bar(tmp_path:
     verdict = probe(read_catalogue(StandIn(set="oct")), "none")
     assert not verdict.refused, verdict
     assert verdict.aurocs["thumbnail"] > verdict.aurocs["border"]
+
+
+@pytest.mark.parametrize("plan", [StandIn(set="kvasir"), PairStandIn(patients=30)], ids=["kvasir", "pairs"])
+def test_a_generated_set_in_which_there_is_no_shortcut_passes(
+    plan: StandIn | PairStandIn, tmp_path: Path
+) -> None:
+    drawn = make_pairs(plan, tmp_path) if isinstance(plan, PairStandIn) else read_catalogue(plan)
+    verdict = probe(drawn, "inscribed")
+    assert not verdict.refused, verdict
 
 
 def test_a_set_of_masks_alone_has_no_label_to_tell(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 They prove that a recipe runs from files to report; their figures say nothing of patients. What tells the labels
 apart is drawn with the shape that the disease has in the real pictures, at strengths from plain to barely there,
-under patient-wise light, colour and tilt that all labels share: a network learns it, a thumbnail does not.
+under patient-wise light, colour and tilt that all labels share: a network learns it, a thumbnail does not. Towards
+the rim all labels look alike, and files are written in qualities drawn by chance: the shortcut probes must pass a set
+in which there is nothing to take a shortcut by.
 """
 
 from __future__ import annotations
@@ -87,19 +89,33 @@ def oct_picture(label: str, rng: Rng, size: int) -> Pixels:
     return _to_uint8(200.0 * soft)
 
 
-def kvasir_picture(label: str, scene: Tunnel, rng: Rng) -> Pixels:
-    """A view into a tunnel of mucosa with one of `KVASIR_LABELS`, (H, W, 3) uint8 RGB."""
+def only_in_the_middle(sick: Image, well: Image) -> Image:
+    """What the disease does to a picture, (H, W, 3), faded out towards the rim of the other one of the same wall."""
+    height, width = sick.shape[:2]
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    from_centre = np.hypot((x + 0.5) / width - 0.5, (y + 0.5) / height - 0.5) * 2
+    weight = np.clip((0.8 - from_centre) / 0.15, 0.0, 1.0)[..., None]
+    return np.asarray(well + (sick - well) * weight, np.float32)
+
+
+def kvasir_picture(label: str, scene: Tunnel, rim: Tunnel, rng: Rng) -> Pixels:
+    """A view into a tunnel of mucosa with one of `KVASIR_LABELS`, (H, W, 3) uint8 RGB.
+
+    Args:
+        scene: The wall.
+        rim: The same wall as it looks towards the rim of the picture.
+    """
     pose = Pose(
         travel=float(rng.uniform(0, 60)),
         roll=float(rng.uniform(0.1, 1.1)),  # the renderer knows no more of the wall
         lumen=(float(rng.uniform(-0.4, 0.4)), float(rng.uniform(-0.4, 0.4))),
     )
-    image = np.asarray(scene.view(pose), np.float32)
+    image, well = np.asarray(scene.view(pose), np.float32), np.asarray(rim.view(pose), np.float32)
     if label == "esophagitis":
         image = _with_breaks(image, rng)
     elif label == "polyps":
         image = _with_polyp(image, rng)
-    return _to_uint8(image + rng.normal(0, 3.0, image.shape))
+    return _to_uint8(only_in_the_middle(image, well) + rng.normal(0, rng.uniform(2.0, 6.0), image.shape))
 
 
 def _write_oct(root: Path, plan: StandIn) -> None:
@@ -120,18 +136,18 @@ def _write_kvasir(root: Path, plan: StandIn) -> None:
             rng = np.random.default_rng((plan.seed, 100 + number, patient))
             # Inflamed walls also without ulcers, and reddish ones without colitis: colour alone does not tell.
             grade = int(rng.integers(1, 4)) if label == "ulcerative-colitis" else int(rng.integers(0, 2))
-            wall = Tunnel(
-                str(rng.choice(("sigmoid", "transverse"))),
-                grade,
-                int(rng.integers(2**31)),
-                random_look(rng),
-                plan.size,
-                plan.size,
+            organ, seed, look = (
+                str(rng.choice(("sigmoid", "transverse"))), int(rng.integers(2**31)), random_look(rng)
+            )  # fmt: skip
+            wall, rim = (
+                Tunnel(organ, each, seed, look, plan.size, plan.size)
+                for each in (grade, int(rng.integers(0, 2)))
             )
             folder = root / label / f"patient_{number}{patient:03d}"
             folder.mkdir(parents=True)
             for index in range(_per_patient(plan, patient)):
-                _write(folder / f"{index + 1}.jpg", kvasir_picture(label, wall, rng))
+                picture = kvasir_picture(label, wall, rim, rng)
+                _write(folder / f"{index + 1}.jpg", picture, quality=int(rng.integers(70, 96)))
 
 
 def _per_patient(plan: StandIn, patient: int) -> int:
@@ -146,9 +162,9 @@ def _shared_out(patients: NDArray[np.int64]) -> list[tuple[str, NDArray[np.int64
     ]
 
 
-def _write(path: Path, pixels: Pixels) -> None:
+def _write(path: Path, pixels: Pixels, quality: int = 92) -> None:
     shown = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    _, code = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    _, code = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, quality])
     path.write_bytes(code.tobytes())
 
 
@@ -210,7 +226,7 @@ def _with_breaks(image: Image, rng: Rng) -> Image:
 def _with_polyp(image: Image, rng: Rng) -> Image:
     """A shaded dome of the wall's own colour with a highlight and a shadow under its rim."""
     size = image.shape[0]
-    centre, radius = rng.uniform(0.25, 0.75, 2) * size, rng.uniform(0.09, 0.22) * size
+    centre, radius = rng.uniform(0.35, 0.65, 2) * size, rng.uniform(0.09, 0.22) * size
     y, x = np.mgrid[0:size, 0:size].astype(np.float32)
     across = (x - centre[0]) / radius
     down = (y - centre[1]) / (radius * rng.uniform(0.7, 1.0))
