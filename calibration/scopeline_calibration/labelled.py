@@ -224,7 +224,8 @@ def sheet_rows(sheet: Path, heads: Sequence[Head]) -> list[tuple[int, dict[str, 
     """
     try:
         with sheet.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(enumerate(csv.DictReader(file), 2))
+            reader = csv.DictReader(file)
+            rows = [(reader.line_num, row) for row in reader]  # blank lines are passed over, and count
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{sheet}: wanted a CSV sheet, could not read it ({error})") from error
     columns = list(rows[0][1]) if rows else []

@@ -30,7 +30,7 @@ _TOLERANCE_S: Final = 0.0006
 class KeptFrames(Mapping[int, Pixels]):
     """Frames by number, (H, W, 3) uint8 RGB, compressed without loss and on disk until somebody looks at one.
 
-    In memory, 120 frames of a two-hour 1080p recording took 0.3 GB, and 0.7 GB as pixels. Frames are not cut to their
+    The 120 frames that pictures of a long 1080p recording are made of are 0.7 GB as pixels. They are not cut to their
     field yet: their file is one that the system takes away however this process ends (Linux never gives it a name).
     Belongs to one thread.
 
