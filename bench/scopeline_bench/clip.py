@@ -78,8 +78,8 @@ def clip(plan: ClipPlan, folder: Path, progress: Callable[[int, int], None] | No
 
 
 def _finished(path: Path, write: Callable[[Path], None]) -> None:
-    """Whoever finds the name finds a whole file."""
-    part = path.with_suffix(".part.mp4")
+    """Whoever finds the name finds a whole file, also where two processes write it."""
+    part = path.with_suffix(f".{os.getpid()}.part.mp4")
     write(part)
     part.replace(path)
 
