@@ -11,10 +11,11 @@ pytest.importorskip("torch", reason="training needs scopeline[training]")
 from scopeline_training.experiment import Experiment, FittingPlan, read_any, read_experiment
 from scopeline_training.folder_recipe import folder_experiment
 from scopeline_training.layouts.plans import ClassFolders, MaskPairs
-from scopeline_training.recipe import Recipe
+from scopeline_training.recipe import ColonData, Recipe, SyntheticData, trial_recipe, with_epochs
+from scopeline_training.running import RunOptions
 from scopeline_training.schedules import Cosine
 from scopeline_training.toml_text import toml_text
-from scopeline_training.train_any import TrainOptions, with_options
+from scopeline_training.train_any import TrainOptions, train_recipe, with_options
 
 RECIPES = Path(__file__).parents[1] / "training" / "recipes"
 LEAST = '[data]\nkind = "class_folders"\nroot = "pictures"\n'
@@ -76,9 +77,28 @@ def test_a_change_that_leads_nowhere_is_refused(tmp_path: Path, change: str) -> 
         read_experiment(written(tmp_path, f'{LEAST}[[heads]]\nname = "class"\n'), [change])
 
 
-def test_recipes_of_the_older_path_take_no_changes() -> None:
-    with pytest.raises(ConfigError, match="cannot be changed"):
-        read_any(RECIPES / "demo.toml", ["seed=1"])
+def test_a_recipe_with_a_run_of_its_own_takes_changes_too() -> None:
+    recipe = read_any(RECIPES / "colon.toml", ["fit.epochs=3", "heads.2.ordinal_power=2"])
+    assert isinstance(recipe, Recipe)
+    assert (recipe.fit.epochs, recipe.heads[2].ordinal_power) == (3, 2.0)
+    with pytest.raises(ConfigError, match=r"colon\.toml.*epochz"):
+        read_any(RECIPES / "colon.toml", ["fit.epochz=3"])
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (TrainOptions(weights="imagenet"), "--weights"),
+        (TrainOptions(run=RunOptions(resume=True)), "--resume"),
+        (TrainOptions(run=RunOptions(limit=3)), "--limit"),
+    ],
+)
+def test_what_a_run_of_its_own_has_no_use_for_is_refused_by_name(
+    tmp_path: Path, options: TrainOptions, word: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"wanted --set, .* got {word}: "):
+        train_recipe(RECIPES / "demo.toml", tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
@@ -134,3 +154,24 @@ def test_a_trial_is_small_and_starts_from_scratch() -> None:
     assert found.input.size == 64
     assert found.split.k == 2
     assert found.network.weights == "none"
+
+
+def test_a_trial_of_a_run_of_its_own_is_small_in_every_fit() -> None:
+    colon, demo = (read_any(RECIPES / f"{name}.toml") for name in ("colon", "demo"))
+    assert isinstance(colon, Recipe)
+    assert isinstance(demo, Recipe)
+    small = trial_recipe(colon)
+    assert isinstance(small.data, ColonData)
+    assert (small.fit.epochs, small.data.fold_epochs) == (2, 1)
+    assert small.heads == colon.heads
+    painted = trial_recipe(demo).data
+    assert isinstance(painted, SyntheticData)
+    assert painted.procedures + painted.scenes + painted.held_out_procedures < 20
+
+
+def test_asked_epochs_are_those_of_the_folds_too() -> None:
+    colon = read_any(RECIPES / "colon.toml")
+    assert isinstance(colon, Recipe)
+    longer = with_epochs(colon, 7)
+    assert isinstance(longer.data, ColonData)
+    assert (longer.fit.epochs, longer.data.fold_epochs) == (7, 7)

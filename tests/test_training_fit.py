@@ -25,7 +25,7 @@ from scopeline_training.card import write_card
 from scopeline_training.evaluation import calibration_error, report_heads
 from scopeline_training.examples import UNKNOWN, Examples
 from scopeline_training.export import export_onnx, parity
-from scopeline_training.fit import fit, predict
+from scopeline_training.fit import fit, predict, seed_everything
 from scopeline_training.losses import distance_loss, head_loss
 from scopeline_training.network import Network
 from scopeline_training.quality_suite import auroc, run_suite, train_scorer
@@ -171,6 +171,58 @@ def test_the_same_seed_fits_the_same_weights() -> None:
     plan = FitPlan(epochs=1, batch=16)
     first, again = (fit(graded(32), HEADS, plan, seed=3, stages=TINY).state_dict() for _ in range(2))
     assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_a_fit_takes_the_steps_that_a_loop_written_out_takes() -> None:
+    examples, grades = graded(50), HEADS[1:]
+    plan = FitPlan(epochs=3, batch=16, peak_rate=1e-2, weight_decay=0.1, ema_decay=0.8)
+    heard: list[tuple[int, float]] = []
+    fitted = fit(examples, grades, plan, seed=5, stages=TINY, report=lambda *each: heard.append(each))
+
+    seed_everything(5)
+    rng = np.random.default_rng(5)
+    network = Network({"mes": 4}, TINY)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
+    counts = np.bincount(examples.targets["mes"][examples.targets["mes"] != UNKNOWN], minlength=4)
+    rarity = counts**-0.5
+    weights = torch.tensor(rarity / rarity.mean(), dtype=torch.float32)
+    filters = [each for each in network.parameters() if each.ndim > 1]
+    others = [each for each in network.parameters() if each.ndim <= 1]
+    optimiser = torch.optim.AdamW(
+        [{"params": filters, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], lr=1e-2
+    )
+    rates = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=9, pct_start=0.2)
+    average: dict[str, torch.Tensor] = {}
+    means = []
+    for _ in range(3):
+        losses = []
+        for numbers in np.array_split(rng.permutation(50)[:48], 3):
+            pixels = vary(torch.from_numpy(examples.pixels[numbers]), rng)
+            truth = torch.from_numpy(examples.targets["mes"][numbers])
+            loss = head_loss(network(pixels)["mes"], truth, class_weights=weights, ordinal_power=5.0)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            rates.step()
+            losses.append(loss.item())
+            now = {name: each.detach().clone().double() for name, each in network.state_dict().items()}
+            average = {name: 0.8 * average.get(name, each) + 0.2 * each for name, each in now.items()}
+        means.append(np.mean(losses))
+
+    assert [number for number, _ in heard] == [1, 2, 3]
+    assert [loss for _, loss in heard] == pytest.approx(means, rel=1e-5)
+    for name, kept in fitted.state_dict().items():
+        if kept.is_floating_point():  # counters of batches are whole numbers and cannot be averaged
+            torch.testing.assert_close(kept.double(), average[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_card_of_a_changed_recipe_says_so_before_anything_else(fitted: Network, tmp_path: Path) -> None:
+    prose = tmp_path / "prose.md"
+    prose.write_text("# A model\n", "utf-8")
+    provenance = Provenance(recipe="r.toml", data="made up", data_sha256="abc", words=("--trial",))
+    card = write_card(prose, small_recipe(), fitted, provenance, {})
+    assert card.startswith("> **Not the model that this card was written for:**")
+    assert "`scopeline train r.toml --trial`. A trial: its figures mean nothing." in card
 
 
 def test_an_exported_network_says_what_torch_says(fitted: Network, tmp_path: Path) -> None:

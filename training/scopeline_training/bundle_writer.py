@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,12 @@ class Provenance:
     data: str
     """The data in one line."""
     data_sha256: str
+    words: tuple[str, ...] = ()
+    """Options that changed the recipe."""
 
     @property
     def command(self) -> str:
-        return f"scopeline train {self.recipe}"
+        return shlex.join(["scopeline", "train", self.recipe, *self.words])
 
 
 def save_network(

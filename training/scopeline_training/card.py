@@ -14,6 +14,8 @@ from scopeline_training.figures import Figure
 from scopeline_training.network import Network
 from scopeline_training.recipe import Recipe
 
+TRIAL = "--trial"
+
 
 def write_card(
     prose: Path, recipe: Recipe, network: Network, provenance: Provenance, sections: Mapping[str, str]
@@ -27,7 +29,7 @@ def write_card(
         provenance: Where data and weights came from.
         sections: Title -> Markdown.
     """
-    parts = [prose.read_text("utf-8").strip()]
+    parts = [*_warning(provenance), prose.read_text("utf-8").strip()]
     parts += [f"## {title}\n\n{text}" for title, text in sections.items()]
     parts.append(
         "## Provenance\n\n"
@@ -40,6 +42,17 @@ def write_card(
         f"{recipe.notice}"
     )
     return "\n\n".join(parts) + "\n"
+
+
+def _warning(provenance: Provenance) -> list[str]:
+    """The prose was written for the recipe as it stands; a changed one says so before anything else."""
+    if not provenance.words:
+        return []
+    trial = " A trial: its figures mean nothing." if TRIAL in provenance.words else ""
+    return [
+        f"> **Not the model that this card was written for:** made with `{provenance.command}`.{trial} Figures and "
+        "provenance below are this run's; the prose is that of the recipe as it stands."
+    ]
 
 
 def figures_table(rows: Mapping[str, Sequence[Figure]]) -> str:

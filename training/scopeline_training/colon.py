@@ -122,7 +122,9 @@ def split_apart(examples: Examples, seed: int) -> tuple[NDArray[np.int64], NDArr
     return np.sort(train), np.sort(free[apart])
 
 
-def train_colon(path: Path, recipe: Recipe, data: ColonData, out: Path, progress: Progress) -> None:
+def train_colon(
+    path: Path, recipe: Recipe, data: ColonData, out: Path, words: Sequence[str], progress: Progress
+) -> None:  # fmt: skip
     """The whole run: read, cross-validate, fit the network that ships, write the bundle."""
     root = data_folder()
     reading = progress.add_task("reading images", total=None, note="")
@@ -141,7 +143,9 @@ def train_colon(path: Path, recipe: Recipe, data: ColonData, out: Path, progress
     # `scopeline calibrate probabilities --answers` adds a bias found on them.
     temperatures = fit_temperatures(apart_logits, shown)
     temperatures["mes"] = fit_temperatures({"mes": logits["mes"]}, tested)["mes"]
-    provenance = Provenance(recipe=str(path), data=_describe(examples), data_sha256=data_hash(root, data))
+    provenance = Provenance(
+        recipe=str(path), data=_describe(examples), data_sha256=data_hash(root, data), words=tuple(words)
+    )
     sections = {
         f"Figures: {data.folds}-fold cross-validation, grouped": report_heads(
             recipe.heads, logits, tested, temperatures

@@ -17,7 +17,7 @@ from scopeline_training.network_plan import HeadPlan, NetworkPlan
 from scopeline_training.pair_stand_in import PairStandIn
 from scopeline_training.pictures import PicturePlan
 from scopeline_training.presets import PresetName
-from scopeline_training.recipe import Recipe, read_recipe
+from scopeline_training.recipe import Recipe, read_table, recipe_of
 from scopeline_training.schedules import Constant, Schedule
 from scopeline_training.splitting import FOLDS
 from scopeline_training.variants import VariantPlan
@@ -152,7 +152,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     track: TrackPlan = TrackPlan()
 
 
-OLDER_KINDS = ("synthetic", "colon")
+KINDS_WITH_OWN_RUN = ("synthetic", "colon")
 """Kinds of data whose recipes have a run of their own, see `scopeline_training.recipe`."""
 
 
@@ -166,15 +166,11 @@ def read_any(path: Path, changes: Sequence[str] = ()) -> Recipe | Experiment:
     Raises:
         ConfigError: the file is missing or wrong; the message says where.
     """
-    table = _table(path)
+    table = read_table(path)
     kind = table["data"].get("kind") if isinstance(table.get("data"), dict) else None
-    if kind not in OLDER_KINDS:
+    if kind not in KINDS_WITH_OWN_RUN:
         return experiment_of(changed(table, changes), str(path))
-    if changes:
-        raise ConfigError(
-            f"{path}: recipes of kind {kind!r} cannot be changed on the command line; edit a copy"
-        )
-    return read_recipe(path)
+    return recipe_of(changed(table, changes), str(path))
 
 
 def read_experiment(path: Path, changes: Sequence[str] = ()) -> Experiment:
@@ -186,7 +182,7 @@ def read_experiment(path: Path, changes: Sequence[str] = ()) -> Experiment:
     found = read_any(path, changes)
     if isinstance(found, Recipe):
         raise ConfigError(
-            f"{path}: wanted a recipe of the general path, got one of kind {'/'.join(OLDER_KINDS)}"
+            f"{path}: wanted a recipe of the general path, got one of kind {'/'.join(KINDS_WITH_OWN_RUN)}"
         )
     return found
 
@@ -216,15 +212,6 @@ def changed(table: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"wanted a change as fit.rate=1e-4, got {change!r}")
         _set(copy, key.split("."), _value(value), change)
     return copy
-
-
-def _table(path: Path) -> dict[str, Any]:
-    try:
-        return msgspec.toml.decode(path.read_bytes(), type=dict[str, Any])
-    except OSError as error:
-        raise ConfigError(f"{path}: wanted a recipe, cannot read it ({error.strerror})") from error
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"{path}: not a recipe: {error}") from error
 
 
 def _set(table: Any, keys: Sequence[str], value: object, change: str) -> None:

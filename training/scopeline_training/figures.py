@@ -63,7 +63,10 @@ def kappa(table: Confusion, power: int = 0) -> NDArray[np.float64]:
     weights = (distance > 0).astype(float) if power == 0 else distance.astype(float) ** power
     total = table.sum(axis=(-2, -1))
     by_chance = table.sum(axis=-1)[..., :, None] * table.sum(axis=-2)[..., None, :] / total[..., None, None]
-    return np.asarray(1 - (weights * table).sum(axis=(-2, -1)) / (weights * by_chance).sum(axis=(-2, -1)))
+    with np.errstate(
+        invalid="ignore"
+    ):  # one label only, seen and said: chance leaves nothing to agree on, NaN
+        return np.asarray(1 - (weights * table).sum(axis=(-2, -1)) / (weights * by_chance).sum(axis=(-2, -1)))
 
 
 def qwk(table: Confusion) -> NDArray[np.float64]:

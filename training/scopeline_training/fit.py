@@ -1,18 +1,21 @@
-"""Fit: one plain loop over epochs and batches, several heads at once, missing labels allowed.
+"""Fit: one network for several heads at once, missing labels allowed, bad frames made on the fly.
 
-Read it from top to bottom; it has no hooks.
+Runs on Lightning, as every fit here does. It differs from `scopeline_training.fitting` in what it is for: networks of a
+few minutes whose bad pictures are drawn anew for every batch, fitted for a fixed number of epochs, of which the running
+average of the weights is kept. There is no validation part, so nothing stops early and no epoch is chosen.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from scopeline.degrade import FAMILIES, harmless
 from scopeline.picture import Pixels
@@ -20,10 +23,18 @@ from scopeline_training.augment import spoil_some, vary
 from scopeline_training.examples import UNKNOWN, Examples
 from scopeline_training.losses import head_loss
 from scopeline_training.network import STAGES, Network
+from scopeline_training.quiet_lightning import quiet_lightning
 from scopeline_training.recipe import FitPlan, HeadPlan
+from scopeline_training.shim import make_torchvision_importable
+
+make_torchvision_importable()
+from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
+from lightning.pytorch.callbacks import WeightAveraging  # noqa: E402
 
 Report = Callable[[int, float], object]
 """Called after each epoch with its number from 1 and the mean loss."""
+DrawnBatch = tuple[Tensor, dict[str, Tensor]]
+"""(N, H, W, 3) uint8 pictures, and per head their (N,) int64 targets."""
 
 
 def seed_everything(seed: int) -> None:
@@ -62,38 +73,85 @@ def fit(
     if network.oddness is not None:
         network.oddness.learn(_good(examples, rng))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
-    ema = get_ema_multi_avg_fn(plan.ema_decay)  # type: ignore[no-untyped-call]
-    average = AveragedModel(network, multi_avg_fn=ema, use_buffers=True)
+    batches = _Batches(examples, heads, plan, families, rng)
     weights = {head.name: _class_weights(examples, head) for head in heads}
-    steps_per_epoch = max(1, len(examples) // plan.batch)
-    optimiser = torch.optim.AdamW(_parameter_groups(network, plan.weight_decay), lr=plan.peak_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, plan.peak_rate, total_steps=plan.epochs * steps_per_epoch, pct_start=0.2
-    )
-    for epoch in range(plan.epochs):
-        network.train()
-        total = 0.0
-        order = rng.permutation(len(examples))[: steps_per_epoch * plan.batch]
-        for numbers in np.array_split(order, steps_per_epoch):
-            pixels, targets = _batch(examples, numbers, heads, rng, plan, families)
-            logits = network(pixels)
-            loss = torch.stack([
-                head.weight * head_loss(
-                    logits[head.name], _as_often(targets[head.name], logits[head.name]),
-                    class_weights=weights[head.name], ordinal_power=head.ordinal_power,
-                )
-                for head in heads
-            ]).sum()  # fmt: skip
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
-            average.update_parameters(network)
-            total += loss.item()
-        report(epoch + 1, total / steps_per_epoch)
-    fitted = average.module
-    assert isinstance(fitted, Network)
-    return fitted.eval()
+    average = WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay))  # type: ignore[no-untyped-call]
+    with quiet_lightning():
+        trainer = Trainer(
+            # On the CPU everywhere: it takes minutes, and gives the same weights on machines with and without a GPU.
+            accelerator="cpu", devices=1, max_epochs=plan.epochs, deterministic=True,
+            callbacks=[average, _LossReport(report)], logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False,
+        )  # fmt: skip
+        trainer.fit(_Learner(network, heads, weights, plan, steps=plan.epochs * len(batches)), batches)
+    return network.eval()
+
+
+class _Learner(LightningModule):
+    """The network while it learns: the weighted sum of its heads' losses, AdamW, one cycle of the rate (Smith 2018)."""
+
+    def __init__(
+        self, network: Network, heads: Sequence[HeadPlan], class_weights: dict[str, Tensor], plan: FitPlan, *,
+        steps: int,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.network, self.heads, self.plan, self.steps = network, heads, plan, steps
+        self.class_weights = class_weights
+
+    def training_step(self, batch: DrawnBatch, _number: int) -> Tensor:
+        pixels, targets = batch
+        logits = self.network(pixels)
+        return torch.stack([
+            head.weight * head_loss(
+                logits[head.name], _as_often(targets[head.name], logits[head.name]),
+                class_weights=self.class_weights[head.name], ordinal_power=head.ordinal_power,
+            )
+            for head in self.heads
+        ]).sum()  # fmt: skip
+
+    def configure_optimizers(self) -> Any:
+        optimiser = torch.optim.AdamW(
+            _parameter_groups(self.network, self.plan.weight_decay), lr=self.plan.peak_rate
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, self.plan.peak_rate, total_steps=self.steps, pct_start=0.2
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class _Batches:
+    """The batches of an epoch, drawn anew whenever they are asked for; what does not fill the last one is left out."""
+
+    def __init__(
+        self, examples: Examples, heads: Sequence[HeadPlan], plan: FitPlan, families: tuple[str, ...],
+        rng: np.random.Generator,
+    ) -> None:  # fmt: skip
+        self.examples, self.heads, self.plan, self.families, self.rng = examples, heads, plan, families, rng
+
+    def __len__(self) -> int:
+        return max(1, len(self.examples) // self.plan.batch)
+
+    def __iter__(self) -> Iterator[DrawnBatch]:
+        order = self.rng.permutation(len(self.examples))[: len(self) * self.plan.batch]
+        for numbers in np.array_split(order, len(self)):
+            yield _batch(self.examples, numbers, self.heads, self.rng, self.plan, self.families)
+
+
+class _LossReport(Callback):
+    """Tells the mean loss of every epoch."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.losses: list[float] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.losses.append(float(outputs["loss"]))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.report(trainer.current_epoch + 1, sum(self.losses) / len(self.losses))
+        self.losses.clear()
 
 
 def predict(network: Network, pixels: Pixels, batch: int = 64) -> dict[str, NDArray[np.float32]]:

@@ -10,11 +10,8 @@ the statistics of their batch (`scopeline_training.freezing`).
 
 from __future__ import annotations
 
-import logging
 import math
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +33,7 @@ from scopeline_training.learner import (
 )
 from scopeline_training.network_plan import HeadPlan
 from scopeline_training.picture_set import PictureSet, listed_batches, shuffled_batches
+from scopeline_training.quiet_lightning import quiet_lightning
 from scopeline_training.shim import make_torchvision_importable
 
 make_torchvision_importable()
@@ -191,7 +189,7 @@ class _Phase:
         if going_on:
             _check(last, self.identity)
         history = History()
-        with _quiet():
+        with quiet_lightning():
             trainer = self._trainer(history, _has_mask(heads))
             batches = shuffled_batches(
                 train, self.plan.batch, epoch=lambda: trainer.current_epoch, workers=self.plan.workers
@@ -313,23 +311,3 @@ def _checkpoint(path: Path) -> dict[str, Any]:
 
 def _has_mask(heads: Sequence[HeadPlan]) -> bool:
     return any(head.role == "mask" for head in heads)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Lightning says on every fit what devices there are and how many workers would be faster; no user can use that."""
-    loggers = [
-        logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning")
-    ]
-    before = [each.level for each in loggers]
-    for each in loggers:
-        each.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-            yield
-    finally:
-        for each, level in zip(loggers, before, strict=True):
-            each.setLevel(level)

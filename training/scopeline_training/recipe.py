@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -99,9 +101,53 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         ConfigError: the file is missing or wrong; the message says where.
     """
+    return recipe_of(read_table(path), str(path))
+
+
+def recipe_of(table: Mapping[str, Any], where: str) -> Recipe:
+    """The recipe that a table of plain values describes.
+
+    Raises:
+        ConfigError: an unknown key or a value of the wrong kind; the message says where.
+    """
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Recipe)
+        return msgspec.convert(table, Recipe)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: not a recipe: {error}") from error
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The table in a recipe's TOML file, as it stands.
+
+    Raises:
+        ConfigError: the file is missing or no TOML; the message says where.
+    """
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=dict[str, Any])
     except OSError as error:
         raise ConfigError(f"{path}: wanted a recipe, cannot read it ({error.strerror})") from error
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path}: not a recipe: {error}") from error
+
+
+def trial_recipe(recipe: Recipe) -> Recipe:
+    """The recipe with a few minutes taken out of it: it proves that it runs, its figures mean nothing."""
+    match recipe.data:
+        case SyntheticData():
+            data: SyntheticData | ColonData = msgspec.structs.replace(
+                recipe.data, procedures=2, encoded_procedures=1, frames_per_procedure=16, scenes=6,
+                held_out_procedures=4,
+            )  # fmt: skip
+        case ColonData():
+            data = msgspec.structs.replace(
+                recipe.data, every_nth_frame=25, outside_pictures=20, folds=2, fold_epochs=1
+            )
+    return msgspec.structs.replace(recipe, data=data, fit=msgspec.structs.replace(recipe.fit, epochs=2))
+
+
+def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """The recipe with so many epochs in every fit."""
+    data = recipe.data
+    if isinstance(data, ColonData):
+        data = msgspec.structs.replace(data, fold_epochs=epochs)
+    return msgspec.structs.replace(recipe, data=data, fit=msgspec.structs.replace(recipe.fit, epochs=epochs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -20,30 +21,37 @@ from scopeline_training.evaluation import fit_temperatures, report_heads
 from scopeline_training.examples import Examples
 from scopeline_training.fit import fit, predict
 from scopeline_training.network import Network
-from scopeline_training.recipe import ColonData, Recipe, SyntheticData, read_recipe
+from scopeline_training.recipe import ColonData, Recipe, SyntheticData
 
 
-def run(recipe: Path, out: Path) -> None:
+def run(recipe: Recipe, path: Path, out: Path, words: Sequence[str] = ()) -> None:
     """Trains what a recipe describes and writes the bundle folder `out`.
 
     Runs on one core: small networks gain little from more, and the machine may be shared.
 
+    Args:
+        recipe: What is trained.
+        path: The file it was read from; the prose of its card lies beside it.
+        out: The bundle's folder.
+        words: Options that changed the recipe, for the record.
+
     Raises:
-        ConfigError: the recipe is wrong or its data is not there.
+        ConfigError: its data is not there.
     """
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    plan = read_recipe(recipe)
     with _progress() as progress:
-        match plan.data:
+        match recipe.data:
             case SyntheticData():
-                _train_synthetic(recipe, plan, plan.data, out, progress)
+                _train_synthetic(path, recipe, recipe.data, out, words, progress)
             case ColonData():
-                train_colon(recipe, plan, plan.data, out, progress)
+                train_colon(path, recipe, recipe.data, out, words, progress)
     Console().print(f"wrote the bundle [bold]{out}[/]")
 
 
-def _train_synthetic(path: Path, recipe: Recipe, data: SyntheticData, out: Path, progress: Progress) -> None:
+def _train_synthetic(
+    path: Path, recipe: Recipe, data: SyntheticData, out: Path, words: Sequence[str], progress: Progress
+) -> None:  # fmt: skip
     total = data.procedures + data.scenes + data.held_out_procedures
     painting = progress.add_task("painting procedures", total=total, note="")
     examples = synthetic.training_examples(
@@ -67,6 +75,7 @@ def _train_synthetic(path: Path, recipe: Recipe, data: SyntheticData, out: Path,
         data=f"{len(examples)} frames of {data.procedures} simulated procedures (seeds {data.first_seed} on) and "
         f"{data.scenes} scenes; no patient data",
         data_sha256=_generator_hash(data),
+        words=tuple(words),
     )
     sections = {"Figures on procedures that were not trained on": tested}
     card = write_card(path.with_suffix(".card.md"), recipe, network, provenance, sections)

@@ -13,7 +13,7 @@ from rich.console import Console
 from scopeline.errors import ConfigError
 from scopeline_training.experiment import Experiment, FrozenPlan, read_any
 from scopeline_training.folder_recipe import folder_experiment
-from scopeline_training.recipe import Recipe
+from scopeline_training.recipe import Recipe, trial_recipe, with_epochs
 from scopeline_training.running import RunOptions, RunResult, run_experiment
 from scopeline_training.toml_text import toml_text
 
@@ -54,11 +54,11 @@ def train_recipe(
     """Runs a recipe of either path.
 
     Raises:
-        ConfigError: the recipe or the data is wrong, or the recipe is of the older path and cannot take the options.
+        ConfigError: the recipe or the data is wrong, or the recipe's path has no use for an option.
     """
     plan = read_any(path, options.changes)
     if isinstance(plan, Recipe):
-        _run_older(path, out, options)
+        _run_own(plan, path, out, options)
         return None
     command = shlex.join(["scopeline", "train", str(path), *options.words])
     prose = path.with_suffix(".card.md")
@@ -129,12 +129,22 @@ def _text(plan: Experiment, text: str, words: Sequence[str]) -> str:
     return f"# changed on the command line: {shlex.join(words)}\n{text}" if words else text
 
 
-def _run_older(path: Path, out: Path, options: TrainOptions) -> None:
+def _run_own(plan: Recipe, path: Path, out: Path, options: TrainOptions) -> None:
+    """A recipe with a run of its own: a small network from scratch, in one go of some minutes."""
     from scopeline_training.train import run
 
-    if options.words or options.run.resume:
-        raise ConfigError(f"{path}: recipes of kind demo and colon take no options but --out")
-    run(path, out)
+    asked = {
+        "--weights": options.weights, "--limit": options.run.limit, "--continue": options.run.go_on_from,
+        "--resume": options.run.resume, "--force": options.run.force,
+    }  # fmt: skip
+    if useless := [word for word, value in asked.items() if value]:
+        raise ConfigError(
+            f"{path}: wanted --set, --epochs, --trial or --out, got {', '.join(useless)}: this recipe starts from "
+            "scratch, runs in one go, and has no data set that probes could refuse"
+        )
+    plan = trial_recipe(plan) if options.trial else plan
+    plan = with_epochs(plan, options.epochs) if options.epochs else plan
+    run(plan, path, out, options.words)
 
 
 def _trial_size(experiment: Experiment, size: int) -> int:
