@@ -105,6 +105,39 @@ def test_live_replays_a_recording_and_ends_with_its_ledger(call: _Call, tmp_path
     assert "20 frames captured = " in out
 
 
+def test_a_journal_that_can_have_no_folder_is_refused_before_anything_starts(
+    call: _Call, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("")
+    code, out, err = call(
+        "live",
+        "synthetic",
+        "--pipeline",
+        write_tiny_pipeline(tmp_path),
+        "--journal",
+        tmp_path / "taken" / "here",
+    )
+    assert code == 2
+    assert "wanted a folder for the journal" in err
+    assert "--no-journal" in err
+    assert "publishing on" not in out
+
+
+def test_results_that_can_have_no_folder_end_with_code_2(call: _Call, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    (tmp_path / "case.mp4").write_bytes(b"whatever is in it")
+    code, _, err = call(
+        "batch",
+        tmp_path / "case.mp4",
+        "--pipeline",
+        write_tiny_pipeline(tmp_path),
+        "--out",
+        tmp_path / "taken",
+    )
+    assert code == 2
+    assert f"{tmp_path / 'taken'}: wanted a folder for results" in err
+
+
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [

@@ -304,6 +304,17 @@ def test_a_disk_that_cannot_be_tended_is_told_once_and_so_is_that_it_can_again(t
         assert run.troubles() == ["journal_works_again"]
 
 
+def test_a_journal_that_was_never_written_is_not_said_to_be_unsafe_as_well(tmp_path: Path) -> None:
+    (tmp_path / "journals").write_text("a file where the folder should be")
+    run = Run(tmp_path / "journals")
+    keeper = JournalKeeper(run.journal, run.notices)
+    with closing(run.sink):
+        run.frames(1)
+        assert run.troubles() == ["journal_failed"]
+        keeper.tend()
+        assert run.troubles() == []
+
+
 def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     run = Run(tmp_path, segment_bytes=20_000, keep_bytes=10**6)

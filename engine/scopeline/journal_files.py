@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from scopeline.errors import ConfigError
+from scopeline.journal_file import FOLDER_MODE
+
 SUFFIX: Final = ".journal"
 _NAME: Final = re.compile(r"(\d{6,})\.journal")
 
@@ -62,6 +65,24 @@ def _session_folder(path: Path) -> SessionFolder | None:
         files[number] = file
         sizes, changes = sizes + status.st_size, max(changes, status.st_mtime_ns)
     return SessionFolder(path, files, sizes, changes) if files else None
+
+
+def make_journals(folder: Path) -> Path:
+    """The folder somebody named for journals, made where it is not there.
+
+    A journal that fails later is told and nothing stops; a name that cannot be one is refused at once.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: wanted a folder for the journal, cannot make it ({error.strerror}); name another, or say "
+            "--no-journal"
+        ) from error
+    return folder
 
 
 def default_journal() -> Path:

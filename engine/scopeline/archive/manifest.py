@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from scopeline.batch import Job, Outcome, State
+from scopeline.errors import ConfigError
 from scopeline.replace_file import cannot_write, replace_file
 from scopeline.summary import Inputs
 
@@ -41,6 +42,7 @@ class Manifest:
     """The manifest of one folder of results. Written by one thread; two runs may share it.
 
     Raises:
+        ConfigError: the folder cannot be made.
         SinkError: it cannot be written.
     """
 
@@ -50,7 +52,10 @@ class Manifest:
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise cannot_write(out, error) from error
+            why = error.strerror or str(error)
+            raise ConfigError(
+                f"{out}: wanted a folder for results, cannot make it ({why}); name another with --out"
+            ) from error
         entries = read_manifest(self._path)
         if entries:
             lines = [self._encoder.encode(entry) for entry in entries.values()]

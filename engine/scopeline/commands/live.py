@@ -14,7 +14,7 @@ from rich.live import Live
 from scopeline.commands.interrupt import INTERRUPTED, stops_on_interrupt
 from scopeline.config import load_pipeline
 from scopeline.endpoint import DEFAULT_CONTROL, DEFAULT_REPLAY
-from scopeline.journal_files import default_journal
+from scopeline.journal_files import default_journal, make_journals
 from scopeline.keys import EngineKeys, KeyFolder
 from scopeline.marks import Marks, marks_path, read_marks
 from scopeline.notices import Notices
@@ -146,7 +146,7 @@ def live(
         encoding=plan.publish.encoding,
         control=control,
         replay=None if no_journal else replay,
-        journal=None if no_journal else journal or default_journal(),
+        journal=None if no_journal else make_journals(journal) if journal else default_journal(),
         keys=EngineKeys(KeyFolder(keys)) if keys else None,
         metrics=metrics,
         log=log,
