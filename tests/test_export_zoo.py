@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from scopeline.bundle import Description, Head, Input, Training
 from scopeline.bundle import Network as NetworkFile
 from scopeline.crop import CropKind
+from scopeline.errors import BundleError
 from scopeline_training.bundle_writer import save_described
-from scopeline_training.export import OPSET, PARITY, beyond_rounding, export_onnx, parity
+from scopeline_training.export import OPSET, PARITY, beyond_rounding, export_onnx, parity, scope_like_noise
 from scopeline_training.network_plan import HeadPlan, NetworkPlan
 from scopeline_training.zoo import build, build_dual
 
@@ -111,6 +112,20 @@ def test_parity_grants_float32_its_rounding_and_nothing_more() -> None:
     assert beyond_rounding(usual, np.full_like(usual, np.nan)) == np.inf
 
 
+def test_the_pictures_of_the_proof_are_as_smooth_as_those_of_a_scope() -> None:
+    pictures = scope_like_noise(np.random.default_rng(1), (6, 128, 128, 3)).astype(np.float64)
+    amplitude = np.abs(np.fft.fft2(pictures - pictures.mean(), axes=(1, 2))).mean(axis=(0, 3))
+    turns = np.fft.fftfreq(128) * 128
+    frequency = np.hypot(turns[:, None], turns[None])
+    rings = np.arange(2, 50)
+    of_ring = [amplitude[(frequency >= ring - 0.5) & (frequency < ring + 0.5)].mean() for ring in rings]
+    slope = np.polyfit(np.log(rings), np.log(of_ring), 1)[0]
+    assert slope == pytest.approx(-1.7, abs=0.1)
+    assert (pictures.min(), pictures.max()) == (0, 255)
+    assert pictures.std(axis=(1, 2, 3)) == pytest.approx(57.0, abs=4.0)
+    assert np.unique(pictures, axis=0).shape == pictures.shape
+
+
 def test_a_picture_without_contrast_leaves_finite(tmp_path: Path) -> None:
     network = build(NetworkPlan(backbone="small", normalise="sample_std"), [CORN])
     path = tmp_path / "model.onnx"
@@ -133,7 +148,7 @@ class Forgetful(nn.Module):
 
 
 def test_a_graph_that_differs_from_torch_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"should equal torch's to 0.0001, differ by"):
+    with pytest.raises(BundleError, match=r"wanted answers within 0.0001 of torch's, they differ by"):
         export_onnx(Forgetful(), tmp_path / "model.onnx", size=8)
 
 

@@ -50,8 +50,7 @@ def save_described(folder: Path, network: nn.Module, description: Description, *
     """Writes any network that sees one picture as a bundle that is described already, and reads it back.
 
     Raises:
-        ValueError: ONNX Runtime's answers differ from torch's.
-        BundleError: the description makes no sense.
+        BundleError: ONNX Runtime's answers differ from torch's, or the description makes no sense.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model = folder / description.network.file

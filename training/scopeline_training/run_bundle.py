@@ -61,7 +61,7 @@ def save_bundle(
     the first place, which is a loss of its own in training. The answer to both is in `pair.onnx`.
 
     Raises:
-        ValueError: ONNX Runtime's answers differ from torch's.
+        BundleError: ONNX Runtime's answers differ from torch's.
     """
     size = experiment.input.size
     middle = oct_size(size) if experiment.augment.preset == "oct" else size
