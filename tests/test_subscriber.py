@@ -13,12 +13,12 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messages import FRAME_NS, PATIENCE_S, Script, publishing, segment_now
+from messages import FRAME_NS, PATIENCE_S, Script, publishing
 from scopeline.account import Account, Tally
 from scopeline.errors import WireError
 from scopeline.latest import StaleView
 from scopeline.subscriber import Subscriber
-from scopeline.wire import TOPICS, FrameMessage, Message, topic_of
+from scopeline.wire import TOPICS, FrameMessage, Message, SmoothedHead, topic_of
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "subscriber.py"
 
@@ -225,7 +225,7 @@ def test_the_example_has_at_most_15_lines_of_code_and_needs_no_scopeline() -> No
     assert "scopeline" not in "".join(code)
 
 
-def test_the_example_prints_organ_and_mes_and_what_it_missed() -> None:
+def test_the_example_prints_what_every_head_holds_and_what_it_missed() -> None:
     script = Script()
     with (
         publishing() as sink,
@@ -235,11 +235,12 @@ def test_the_example_prints_organ_and_mes_and_what_it_missed() -> None:
     ):
         try:
             assert sink.wait_for_subscriber(PATIENCE_S)
-            sink.publish(script.frame(segment=segment_now()))
+            sink.publish(script.frame())
             script.frame(), script.frame()  # lost on the way
-            sink.publish(script.frame(segment=segment_now(location="cecum", mes_dominant=0)))
+            undecided = SmoothedHead(posterior={"polyp": 0.5, "colitis": 0.5}, tag=None, since_s=None)
+            sink.publish(script.frame(smoothed={"finding": undecided}))
             assert process.stdout is not None
             lines = [process.stdout.readline().strip() for _ in range(3)]
         finally:
             process.kill()
-    assert lines == ["0.00 s sigmoid MES 2", "missed 2 of frame", "0.06 s cecum MES 0"]
+    assert lines == ["0.0 {'location': 'sigmoid', 'mes': '2'}", "missed 2 of frame", "0.06 {'finding': None}"]

@@ -1,4 +1,4 @@
-"""Prints organ and MES of a running Scopeline, and says when it missed messages. Needs pyzmq alone."""
+"""Prints what a running Scopeline sees, and says when it missed messages. Needs pyzmq alone."""
 
 import json
 import sys
@@ -15,5 +15,5 @@ while True:
     if seq > expected.setdefault(key, seq):
         print(f"missed {seq - expected[key]} of {topic}", flush=True)
     expected[key] = seq + 1
-    if topic == "frame" and (segment := message["segment"]):
-        print(f"{message['time_s']:.2f} s {segment['location']} MES {segment['mes_dominant']}", flush=True)
+    if topic == "frame":
+        print(message["time_s"], {head: now["tag"] for head, now in message["smoothed"].items()}, flush=True)
