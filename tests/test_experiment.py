@@ -12,7 +12,7 @@ from scopeline_training.experiment import Experiment, FittingPlan, read_any, rea
 from scopeline_training.folder_recipe import folder_experiment
 from scopeline_training.layouts.plans import ClassFolders, MaskPairs
 from scopeline_training.recipe import ColonData, Recipe, SyntheticData, trial_recipe, with_epochs
-from scopeline_training.running import RunOptions
+from scopeline_training.run_options import RunOptions
 from scopeline_training.schedules import Cosine
 from scopeline_training.toml_text import toml_text
 from scopeline_training.train_any import TrainOptions, train_recipe, with_options

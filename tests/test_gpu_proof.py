@@ -17,8 +17,9 @@ from scopeline.bundle import load_bundle
 from scopeline.hostile_frames import hostile_frames
 from scopeline.parity import Stretch, check_parity
 from scopeline.shipped import shipped_pipelines
-from scopeline_bench.gpu_latency import percentiles, run_live
+from scopeline_bench.gpu_latency import Percentiles, percentiles, run_live
 from scopeline_bench.gpu_parity import Opened, broken_bundle, judge_broken
+from scopeline_bench.gpu_preprocess import winner
 from scopeline_bench.gpu_rehearsal import HalfGraphOnCpu
 from scopeline_bench.gpu_report import tables
 from scopeline_bench.gpu_state_folder import SHIPPED
@@ -130,3 +131,15 @@ def test_the_engines_time_is_set_against_the_raw_loop_of_the_same_run() -> None:
 @pytest.mark.parametrize("stage", ["plans", "latency", "raw", "streams", "switch", "torch"])
 def test_a_stage_that_found_nothing_makes_no_table(stage: str) -> None:
     assert tables({stage: {"seconds": 1.0, "rehearsal": True}}) == []
+
+
+@pytest.mark.parametrize(
+    ("gpu_p50", "gpu_p99", "wanted"),
+    [(4.0, 8.0, "gpu"), (6.0, 12.0, "cpu"), (4.9, 9.9, "none"), (4.0, 12.0, "none"), (5.0, 10.0, "none")],
+)
+def test_a_way_to_make_views_wins_only_where_it_is_clearly_sooner_at_both_ends(
+    gpu_p50: float, gpu_p99: float, wanted: str
+) -> None:
+    cpu = Percentiles(p50=5.0, p95=8.0, p99=10.0, max=11.0, count=300)
+    gpu = Percentiles(p50=gpu_p50, p95=8.0, p99=gpu_p99, max=13.0, count=300)
+    assert winner(cpu, gpu) == wanted

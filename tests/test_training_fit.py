@@ -25,11 +25,12 @@ from scopeline_training.card import write_card
 from scopeline_training.evaluation import calibration_error, report_heads
 from scopeline_training.examples import UNKNOWN, Examples
 from scopeline_training.export import export_onnx, parity
-from scopeline_training.fit import fit, predict, seed_everything
+from scopeline_training.fit import fit, predict
 from scopeline_training.losses import distance_loss, head_loss
 from scopeline_training.network import Network
 from scopeline_training.quality_suite import auroc, run_suite, train_scorer
 from scopeline_training.recipe import FitPlan, HeadPlan, Recipe, read_recipe
+from scopeline_training.seeding import seed_everything
 from scopeline_training.temperature import fit_temperature, probabilities
 
 torch.set_num_threads(1)  # waiting threads spin: on a busy machine two are forty times slower than one

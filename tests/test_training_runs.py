@@ -31,11 +31,13 @@ from scopeline_training.experiment import (
     experiment_of,
     read_experiment,
 )
+from scopeline_training.fitted_fold import representative
 from scopeline_training.layouts.plans import ClassFolders, MaskPairs
 from scopeline_training.network_plan import HeadPlan, NetworkPlan
 from scopeline_training.pair_stand_in import PairStandIn
 from scopeline_training.pictures import PicturePlan
-from scopeline_training.running import RunOptions, RunResult, representative, run_experiment
+from scopeline_training.run_options import RunOptions
+from scopeline_training.running import RunResult, run_experiment
 from scopeline_training.series import run_series
 from scopeline_training.sweep import sweep
 from scopeline_training.train_any import TrainOptions, train_folder, train_recipe

@@ -20,6 +20,8 @@ from scopeline_bench.gpu_latency import LiveFigures, Percentiles, percentiles, r
 
 _BOX: Final[Box] = (420, 2, 1078, 1076)
 """About what the field of a 1080p scope leaves for a square."""
+CLEARLY: Final = 0.95
+"""Of the other's latency: two runs of the same way differ by a few per cent."""
 _SIZES: Final = ((224, 224), (96, 96))
 
 
@@ -36,7 +38,7 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True):
     told: list[str]
     """Why the GPU made none, if it did not."""
     won: Literal["cpu", "gpu", "none"]
-    """Sooner at the median and at the 99th percentile, end to end; `none` where those disagree, or there was no GPU."""
+    """Sooner end to end, see `winner`; `none` as well where there was no GPU."""
 
 
 def run_preprocess(
@@ -72,14 +74,17 @@ def run_preprocess(
         gpu_resize=_alone(on_gpu, pictures),
         grey_levels=_apart(on_gpu, pictures),
         told=told + [text for text in there.told if text not in told],
-        won=_winner(here.capture_to_publish, there.capture_to_publish) if not told + there.told else "none",
+        won=winner(here.capture_to_publish, there.capture_to_publish) if not told + there.told else "none",
     )
 
 
-def _winner(cpu: Percentiles, gpu: Percentiles) -> Literal["cpu", "gpu", "none"]:
-    if gpu.p50 < cpu.p50 and gpu.p99 < cpu.p99:
-        return "gpu"
-    return "cpu" if cpu.p50 <= gpu.p50 and cpu.p99 <= gpu.p99 else "none"
+def winner(cpu: Percentiles, gpu: Percentiles) -> Literal["cpu", "gpu", "none"]:
+    """Which way is sooner by `CLEARLY` at the median and at the 99th percentile, if one is."""
+
+    def beats(one: Percentiles, other: Percentiles) -> bool:
+        return one.p50 < CLEARLY * other.p50 and one.p99 < CLEARLY * other.p99
+
+    return "gpu" if beats(gpu, cpu) else "cpu" if beats(cpu, gpu) else "none"
 
 
 def _alone(make: MakeResize, pictures: Sequence[Picture], rounds: int = 300) -> dict[str, Percentiles]:

@@ -50,7 +50,7 @@ def train(
 ) -> None:
     """Train a model bundle from a recipe or a folder: data, probes, split, fit, report, card, ONNX."""
     _need_torch()
-    from scopeline_training.running import RunOptions
+    from scopeline_training.run_options import RunOptions
     from scopeline_training.train_any import TrainOptions, train_folder, train_recipe
 
     if (recipe is None) == (data is None):
@@ -103,7 +103,7 @@ def sweep(
 ) -> None:
     """Run a recipe with every combination of some settings; one table at the end. The same command goes on."""
     _need_torch()
-    from scopeline_training.running import RunOptions
+    from scopeline_training.run_options import RunOptions
     from scopeline_training.sweep import sweep as run_sweep
     from scopeline_training.train_any import TrainOptions
 
@@ -132,7 +132,7 @@ def ablation(
     """
     _need_torch()
     from scopeline_training.ablation import ablation as run_ablation
-    from scopeline_training.running import RunOptions
+    from scopeline_training.run_options import RunOptions
     from scopeline_training.train_any import TrainOptions
 
     options = TrainOptions(weights=weights, epochs=epochs, trial=trial, run=RunOptions(force=force))

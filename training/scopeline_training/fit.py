@@ -7,7 +7,6 @@ average of the weights is kept. There is no validation part, so nothing stops ea
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ from scopeline_training.losses import head_loss
 from scopeline_training.network import STAGES, Network
 from scopeline_training.quiet_lightning import quiet_lightning
 from scopeline_training.recipe import FitPlan, HeadPlan
+from scopeline_training.seeding import seed_everything
 from scopeline_training.shim import make_torchvision_importable
 
 make_torchvision_importable()
@@ -35,14 +35,6 @@ Report = Callable[[int, float], object]
 """Called after each epoch with its number from 1 and the mean loss."""
 DrawnBatch = tuple[Tensor, dict[str, Tensor]]
 """(N, H, W, 3) uint8 pictures, and per head their (N,) int64 targets."""
-
-
-def seed_everything(seed: int) -> None:
-    """One seed for every source of chance."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True)
 
 
 def fit(

@@ -15,8 +15,9 @@ from rich.table import Table
 from scopeline.errors import ConfigError, SinkError
 from scopeline_training.experiment import Experiment
 from scopeline_training.mask_scores import mask_scores
+from scopeline_training.run_options import RunOptions
 from scopeline_training.run_record import lacking
-from scopeline_training.running import RunOptions, RunResult, run_experiment
+from scopeline_training.running import RunResult, run_experiment
 from scopeline_training.scores import overall_scores
 from scopeline_training.toml_text import toml_text
 

@@ -14,7 +14,8 @@ from scopeline.errors import ConfigError
 from scopeline_training.experiment import Experiment, FrozenPlan, read_any
 from scopeline_training.folder_recipe import folder_experiment
 from scopeline_training.recipe import Recipe, trial_recipe, with_epochs
-from scopeline_training.running import RunOptions, RunResult, run_experiment
+from scopeline_training.run_options import RunOptions
+from scopeline_training.running import RunResult, run_experiment
 from scopeline_training.toml_text import toml_text
 
 TRIAL_LIMIT = 12
