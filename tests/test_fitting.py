@@ -171,6 +171,18 @@ def test_an_interrupted_fit_ends_with_the_weights_it_would_have_had(painted: Pai
     assert alike(weights(found.network), weights(wanted.network))
 
 
+def test_ctrl_c_ends_a_fit_as_ctrl_c_and_leaves_its_whole_epochs(painted: Painted, tmp_path: Path) -> None:
+    plan = FittingPlan(epochs=2, batch=6)
+
+    def interrupt(_count: int, words: str) -> None:
+        if words.startswith("epoch 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fitted(painted, plan, tmp_path, watchers=Watchers(advance=interrupt))
+    assert fitted(painted, plan, tmp_path, resume=True).phases[0].epochs == 2
+
+
 def test_a_finished_phase_is_not_run_again(painted: Painted, tmp_path: Path) -> None:
     plan = FittingPlan(epochs=1, batch=6)
     wanted = weights(fitted(painted, plan, tmp_path).network)

@@ -226,6 +226,14 @@ def test_a_card_of_a_changed_recipe_says_so_before_anything_else(fitted: Network
     assert "`scopeline train r.toml --trial`. A trial: its figures mean nothing." in card
 
 
+def test_ctrl_c_ends_a_fit_as_ctrl_c() -> None:
+    def interrupt(_epoch: int, _loss: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(graded(32), HEADS, FitPlan(epochs=2, batch=16), seed=3, stages=TINY, report=interrupt)
+
+
 def test_an_exported_network_says_what_torch_says(fitted: Network, tmp_path: Path) -> None:
     export_onnx(fitted, tmp_path / "model.onnx", size=48)
     assert parity(fitted, tmp_path / "model.onnx", size=48) <= 1e-4

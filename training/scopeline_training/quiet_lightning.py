@@ -1,4 +1,4 @@
-"""Quiet Lightning: its notices, which no user of a fit can act on, left out while a fit runs."""
+"""Quiet Lightning: its notices, which no user of a fit can act on, left out while a fit runs; Ctrl-C stays Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Lightning says on every fit what devices there are and how many workers would be faster; no user can use that."""
+    """Lightning says on every fit what devices there are and how many workers would be faster; no user can use that.
+
+    Raises:
+        KeyboardInterrupt: the user pressed Ctrl-C. Lightning makes `exit(1)` of it, which says that something failed.
+    """
     loggers = [
         logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning")
     ]
@@ -23,6 +27,10 @@ def quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             yield
+    except SystemExit as ended:
+        if isinstance(ended.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
     finally:
         for each, level in zip(loggers, before, strict=True):
             each.setLevel(level)

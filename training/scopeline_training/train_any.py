@@ -117,10 +117,17 @@ def _run(
     prose: Path | None, console: Console | None,
 ) -> RunResult | None:  # fmt: skip
     plan, run = with_options(plan, options), trial_options(options)
-    return run_experiment(
-        plan, out, recipe=_text(plan, text, options.words), command=command, beside=beside, prose=prose,
-        options=run, console=console,
-    )  # fmt: skip
+    try:
+        return run_experiment(
+            plan, out, recipe=_text(plan, text, options.words), command=command, beside=beside, prose=prose,
+            options=run, console=console,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        (console or Console()).print(
+            f"interrupted; go on after the last whole epoch with: {command} --out {shlex.quote(str(out))} --resume",
+            soft_wrap=True, highlight=False, markup=False,
+        )  # fmt: skip
+        raise
 
 
 def _text(plan: Experiment, text: str, words: Sequence[str]) -> str:
