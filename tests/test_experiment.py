@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from scopeline.bundle import load_bundle
 from scopeline.errors import ConfigError
 
 pytest.importorskip("torch", reason="training needs scopeline[training]")
@@ -175,3 +176,58 @@ def test_asked_epochs_are_those_of_the_folds_too() -> None:
     longer = with_epochs(colon, 7)
     assert isinstance(longer.data, ColonData)
     assert (longer.fit.epochs, longer.data.fold_epochs) == (7, 7)
+
+
+def test_a_trial_makes_nothing_larger_than_it_was() -> None:
+    demo = read_any(RECIPES / "demo.toml", ["fit.epochs=1", "data.procedures=1", "data.encoded_procedures=0"])
+    assert isinstance(demo, Recipe)
+    small = trial_recipe(demo)
+    assert isinstance(small.data, SyntheticData)
+    assert (small.fit.epochs, small.data.procedures, small.data.encoded_procedures) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ("fit.epochs=0", "$.fit.epochs"),
+        ("fit.batch=0", "$.fit.batch"),
+        ("fit.peak_rate=nan", "$.fit.peak_rate"),
+        ("seed=-1", "$.seed"),
+        ("input.size=0", "$.input.size"),
+        ("data.held_out_procedures=0", "$.data.held_out_procedures"),
+    ],
+)
+def test_a_change_without_sense_is_refused_before_anything_is_painted(change: str, place: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_any(RECIPES / "demo.toml", [change])
+    assert f"demo.toml with --set {change}" in str(caught.value)
+    assert place in str(caught.value)
+
+
+def test_a_recipe_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photo.toml").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(ConfigError, match=r"photo\.toml: not a recipe"):
+        read_any(tmp_path / "photo.toml")
+
+
+def test_the_heads_of_colon_are_looked_at_before_its_pictures(tmp_path: Path) -> None:
+    renamed = TrainOptions(changes=("heads.2.name=grade",))
+    with pytest.raises(
+        ConfigError, match=r"wanted the heads .* mes, organ, quality, got grade, organ, quality"
+    ):
+        train_recipe(RECIPES / "colon.toml", tmp_path / "out", renamed)
+
+
+def test_a_changed_recipe_with_a_run_of_its_own_becomes_a_bundle_that_says_so(tmp_path: Path) -> None:
+    small = ("data.procedures=1", "data.encoded_procedures=0", "data.scenes=2", "data.held_out_procedures=2")
+    options = TrainOptions(changes=(*small, "input.size=48"), epochs=1, trial=True)
+    assert train_recipe(RECIPES / "demo.toml", tmp_path / "out", options) is None
+    bundle = load_bundle(tmp_path / "out")
+    words = bundle.training.command.split()
+    assert words[:2] == ["scopeline", "train"]
+    assert words[-3:] == ["--epochs", "1", "--trial"]
+    assert "data.procedures=1" in words
+    assert (bundle.input.width, bundle.input.height) == (48, 48)
+    card = (tmp_path / "out" / "card.md").read_text("utf-8")
+    assert card.startswith("> **Not the model that this card was written for:**")
+    assert "seed 42, 1 epochs" in card

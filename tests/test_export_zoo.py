@@ -147,9 +147,11 @@ class Forgetful(nn.Module):
         return {"quality": pixels.float().mean(dim=(1, 2))[:, :2] + self.calls}
 
 
-def test_a_graph_that_differs_from_torch_is_refused(tmp_path: Path) -> None:
+def test_a_graph_that_differs_from_torch_is_refused_and_what_was_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"a good one")
     with pytest.raises(BundleError, match=r"wanted answers within 0.0001 of torch's, they differ by"):
         export_onnx(Forgetful(), tmp_path / "model.onnx", size=8)
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("model.onnx", b"a good one")]
 
 
 def test_a_network_of_the_zoo_becomes_a_bundle(tmp_path: Path) -> None:

@@ -96,6 +96,12 @@ def test_every_fold_keeps_others_apart(data: Path) -> None:
         held_out(recipe, fold=4)
 
 
+def test_a_changed_recipe_keeps_other_pictures_apart(data: Path) -> None:
+    recipe = _recipe(data, _LABELS.format(kind="three_way"))
+    plain, changed = ({row.path for row in held_out(recipe, changes=each)} for each in ([], ["seed=5"]))
+    assert plain != changed
+
+
 def test_the_sheet_has_label_group_and_aspect(data: Path) -> None:
     rows = held_out(_recipe(data, _LABELS.format(kind="three_way")))
     write_sheet(rows, data / "sheet.csv")

@@ -315,6 +315,23 @@ def test_a_journal_that_was_never_written_is_not_said_to_be_unsafe_as_well(tmp_p
         assert run.troubles() == []
 
 
+def test_what_was_written_and_is_not_safe_is_told_also_when_the_newest_message_was_missed(
+    tmp_path: Path,
+) -> None:
+    journals = tmp_path / "journals"
+    run = Run(journals)
+    keeper = JournalKeeper(run.journal, run.notices)
+    with closing(run.sink):
+        run.frames(5)
+        run.journal.skip("frame", 5, "disk full")
+        journals.rename(tmp_path / "away")
+        journals.write_text("a file where the folder should be")
+        keeper.tend()
+        assert run.troubles() == ["journal_failed"]
+        journals.unlink()
+        (tmp_path / "away").rename(journals)
+
+
 def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     run = Run(tmp_path, segment_bytes=20_000, keep_bytes=10**6)

@@ -1,6 +1,8 @@
 """Training: figures agree with scikit-learn, losses with their formulas, a fit learns, and what it exports is equal."""
 
 import math
+import signal
+import weakref
 from pathlib import Path
 
 import cv2
@@ -9,6 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from scopeline.bundle import load_bundle
+from scopeline.degrade import harmless
+from scopeline.errors import ConfigError
 from scopeline.picture import Pixels
 
 pytest.importorskip("torch", reason="training needs scopeline[training]")
@@ -17,6 +21,7 @@ import msgspec
 import torch
 from rich.console import Console
 from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scopeline_training import figures
 from scopeline_training.augment import spoil_some, vary
@@ -29,6 +34,7 @@ from scopeline_training.fit import fit, predict
 from scopeline_training.losses import distance_loss, head_loss
 from scopeline_training.network import Network
 from scopeline_training.quality_suite import auroc, run_suite, train_scorer
+from scopeline_training.quality_suite import main as quality_suite
 from scopeline_training.recipe import FitPlan, HeadPlan, Recipe, read_recipe
 from scopeline_training.seeding import seed_everything
 from scopeline_training.temperature import fit_temperature, probabilities
@@ -175,46 +181,76 @@ def test_the_same_seed_fits_the_same_weights() -> None:
 
 
 def test_a_fit_takes_the_steps_that_a_loop_written_out_takes() -> None:
-    examples, grades = graded(50), HEADS[1:]
-    plan = FitPlan(epochs=3, batch=16, peak_rate=1e-2, weight_decay=0.1, ema_decay=0.8)
+    """To the bit: what a bundle was trained with before Lightning came can be trained again."""
+    examples = graded(50)
+    plan = FitPlan(
+        epochs=3,
+        batch=16,
+        peak_rate=1e-2,
+        weight_decay=0.1,
+        spoilt_share=0.4,
+        outlier_share=0.3,
+        ema_decay=0.8,
+    )
     heard: list[tuple[int, float]] = []
-    fitted = fit(examples, grades, plan, seed=5, stages=TINY, report=lambda *each: heard.append(each))
+    fitted = fit(examples, HEADS, plan, seed=5, stages=TINY, report=lambda *each: heard.append(each))
 
     seed_everything(5)
     rng = np.random.default_rng(5)
-    network = Network({"mes": 4}, TINY)
+    network = Network({"quality": 2, "mes": 4}, TINY, judging=["quality"])
+    varied = [
+        vary(torch.from_numpy(np.stack([harmless(each, rng) for each in examples.pixels])), rng)
+        for _ in range(2)
+    ]
+    assert network.oddness is not None
+    network.oddness.learn(torch.cat([torch.from_numpy(examples.pixels), *varied]).permute(0, 3, 1, 2))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
-    counts = np.bincount(examples.targets["mes"][examples.targets["mes"] != UNKNOWN], minlength=4)
-    rarity = counts**-0.5
-    weights = torch.tensor(rarity / rarity.mean(), dtype=torch.float32)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.8), use_buffers=True)  # type: ignore[no-untyped-call]
+    known = examples.targets["mes"][examples.targets["mes"] != UNKNOWN]
+    rarity = np.bincount(known, minlength=4) ** -0.5
+    weights = {"quality": torch.ones(2), "mes": torch.tensor(rarity / rarity.mean(), dtype=torch.float32)}
     filters = [each for each in network.parameters() if each.ndim > 1]
     others = [each for each in network.parameters() if each.ndim <= 1]
     optimiser = torch.optim.AdamW(
         [{"params": filters, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], lr=1e-2
     )
     rates = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=9, pct_start=0.2)
-    average: dict[str, torch.Tensor] = {}
     means = []
     for _ in range(3):
         losses = []
         for numbers in np.array_split(rng.permutation(50)[:48], 3):
-            pixels = vary(torch.from_numpy(examples.pixels[numbers]), rng)
-            truth = torch.from_numpy(examples.targets["mes"][numbers])
-            loss = head_loss(network(pixels)["mes"], truth, class_weights=weights, ordinal_power=5.0)
+            pixels = examples.pixels[numbers]
+            truth = {name: torch.from_numpy(each[numbers]) for name, each in examples.targets.items()}
+            spoil_some(pixels, truth, rng, share=0.4, outlier_share=0.3)
+            logits = network(vary(torch.from_numpy(pixels), rng))
+            quality = head_loss(
+                logits["quality"],
+                truth["quality"].repeat(4),
+                class_weights=weights["quality"],
+                ordinal_power=None,
+            )  # the mean of three opinions, and each of them
+            mes = head_loss(logits["mes"], truth["mes"], class_weights=weights["mes"], ordinal_power=5.0)
+            loss = torch.stack([1.0 * quality, 1.0 * mes]).sum()
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             rates.step()
+            average.update_parameters(network)
             losses.append(loss.item())
-            now = {name: each.detach().clone().double() for name, each in network.state_dict().items()}
-            average = {name: 0.8 * average.get(name, each) + 0.2 * each for name, each in now.items()}
-        means.append(np.mean(losses))
+        means.append(sum(losses) / 3)
 
-    assert [number for number, _ in heard] == [1, 2, 3]
-    assert [loss for _, loss in heard] == pytest.approx(means, rel=1e-5)
-    for name, kept in fitted.state_dict().items():
-        if kept.is_floating_point():  # counters of batches are whole numbers and cannot be averaged
-            torch.testing.assert_close(kept.double(), average[name], rtol=1e-4, atol=1e-5)
+    assert heard == list(enumerate(means, 1))
+    wanted = average.module.state_dict()
+    assert all(torch.equal(kept, wanted[name]) for name, kept in fitted.state_dict().items())
+
+
+def test_a_fit_keeps_no_pictures() -> None:
+    examples = graded(32)
+    pictures = weakref.ref(examples.pixels)
+    network = fit(examples, HEADS, FitPlan(epochs=1, batch=16), seed=3, stages=TINY)
+    del examples
+    assert pictures() is None
+    assert all(each.grad is None for each in network.parameters())
 
 
 def test_a_card_of_a_changed_recipe_says_so_before_anything_else(fitted: Network, tmp_path: Path) -> None:
@@ -232,6 +268,37 @@ def test_ctrl_c_ends_a_fit_as_ctrl_c() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         fit(graded(32), HEADS, FitPlan(epochs=2, batch=16), seed=3, stages=TINY, report=interrupt)
+
+
+def test_a_fit_that_is_told_to_end_does_not_say_that_all_is_done() -> None:
+    with pytest.raises(SystemExit) as ended:
+        fit(
+            graded(32), HEADS, FitPlan(epochs=2, batch=16), seed=3, stages=TINY,
+            report=lambda _epoch, _loss: signal.raise_signal(signal.SIGTERM),
+        )  # fmt: skip
+    assert ended.value.code == 143
+
+
+def test_a_card_without_prose_says_that_nobody_wrote_it(fitted: Network, tmp_path: Path) -> None:
+    provenance = Provenance(recipe="mine.toml", data="made up", data_sha256="abc")
+    card = write_card(tmp_path / "mine.card.md", small_recipe(), fitted, provenance, {})
+    assert card.startswith("# Model card: demo\n\nNobody wrote what this model cannot do (mine.card.md")
+
+
+def test_kappa_of_a_single_label_is_no_number() -> None:
+    assert np.isnan(figures.kappa(np.array([[5.0, 0.0], [0.0, 0.0]])))
+
+
+def test_the_suite_refuses_a_bundle_whose_recipe_was_changed(fitted: Network, tmp_path: Path) -> None:
+    changed = Provenance(
+        recipe="training/recipes/colon.toml", data="made up", data_sha256="abc", words=("--set", "seed=7")
+    )
+    even = {"quality": 1.0, "mes": 1.0}
+    save_network(
+        tmp_path / "b", fitted, small_recipe(), temperatures=even, provenance=changed, card="# Card\n"
+    )
+    with pytest.raises(ConfigError, match=r"wanted a bundle of a recipe as it stands, got one of .*seed=7"):
+        quality_suite(tmp_path, None, bundle=tmp_path / "b")
 
 
 def test_an_exported_network_says_what_torch_says(fitted: Network, tmp_path: Path) -> None:

@@ -73,15 +73,16 @@ def make_journals(folder: Path) -> Path:
     A journal that fails later is told and nothing stops; a name that cannot be one is refused at once.
 
     Raises:
-        ConfigError: it cannot be made.
+        ConfigError: it cannot be made, or this user cannot write there.
     """
+    wanted = f"{folder}: wanted a folder for the journal"
+    instead = "name another, or say --no-journal"
     try:
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(
-            f"{folder}: wanted a folder for the journal, cannot make it ({error.strerror}); name another, or say "
-            "--no-journal"
-        ) from error
+        raise ConfigError(f"{wanted}, cannot make it ({error.strerror or error}); {instead}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{wanted}, this user cannot write there; {instead}")
     return folder
 
 

@@ -36,8 +36,8 @@ class JournalKeeper:
             self._journal.sync()
             self._journal.make_room()
         except OSError as error:
-            if self._journal.missing:
-                return  # it is not even written, and whoever writes it has said so
+            if not self._journal.records:
+                return  # nothing was ever written, and whoever tries to has said so
             if not self._failing:
                 reason = error.strerror or str(error)
                 self._notices.post(

@@ -14,8 +14,6 @@ from scopeline_training.figures import Figure
 from scopeline_training.network import Network
 from scopeline_training.recipe import Recipe
 
-TRIAL = "--trial"
-
 
 def write_card(
     prose: Path, recipe: Recipe, network: Network, provenance: Provenance, sections: Mapping[str, str]
@@ -23,13 +21,13 @@ def write_card(
     """The card as Markdown: the prose, then one section per entry, then provenance.
 
     Args:
-        prose: The hand-written part.
+        prose: The hand-written part; where there is none the card says that nobody wrote it.
         recipe: What was run.
         network: For its size.
         provenance: Where data and weights came from.
         sections: Title -> Markdown.
     """
-    parts = [*_warning(provenance), prose.read_text("utf-8").strip()]
+    parts = [*_warning(provenance), _opening(prose, recipe)]
     parts += [f"## {title}\n\n{text}" for title, text in sections.items()]
     parts.append(
         "## Provenance\n\n"
@@ -44,11 +42,20 @@ def write_card(
     return "\n\n".join(parts) + "\n"
 
 
+def _opening(prose: Path, recipe: Recipe) -> str:
+    if prose.is_file():
+        return prose.read_text("utf-8").strip()
+    return (
+        f"# Model card: {recipe.name}\n\nNobody wrote what this model cannot do ({prose.name} beside the recipe); this "
+        "card was made by the run that made the model."
+    )
+
+
 def _warning(provenance: Provenance) -> list[str]:
     """The prose was written for the recipe as it stands; a changed one says so before anything else."""
     if not provenance.words:
         return []
-    trial = " A trial: its figures mean nothing." if TRIAL in provenance.words else ""
+    trial = " A trial: its figures mean nothing." if "--trial" in provenance.words else ""
     return [
         f"> **Not the model that this card was written for:** made with `{provenance.command}`.{trial} Figures and "
         "provenance below are this run's; the prose is that of the recipe as it stands."

@@ -71,17 +71,20 @@ def held_out(
     fold: Annotated[
         int, typer.Option(min=1, help="Of a recipe with folds, whose network was kept; the card names it.")
     ] = 1,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="What --set changed when it was trained.")
+    ] = None,
 ) -> None:
     """List the pictures that a recipe kept apart from its network, to calibrate its probabilities on.
 
-    Splits again as in training, which takes the same data. The sheet's paths are relative to the data folder
-    (SCOPELINE_DATA): `scopeline calibrate probabilities BUNDLE --sheet CSV --data FOLDER --held-out`.
+    Splits again as in training, which takes the same data and the same --set. The sheet's paths are relative to the
+    data folder (SCOPELINE_DATA): `scopeline calibrate probabilities BUNDLE --sheet CSV --data FOLDER --held-out`.
     """
     _need_torch()
     from scopeline_training.held_out import held_out as kept_apart
     from scopeline_training.held_out import write_sheet
 
-    rows = kept_apart(recipe, fold=fold)
+    rows = kept_apart(recipe, fold=fold, changes=changes or ())
     write_sheet(rows, out)
     typer.echo(f"{len(rows)} pictures: {out}")
 

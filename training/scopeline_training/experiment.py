@@ -17,14 +17,10 @@ from scopeline_training.network_plan import HeadPlan, NetworkPlan
 from scopeline_training.pair_stand_in import PairStandIn
 from scopeline_training.pictures import PicturePlan
 from scopeline_training.presets import PresetName
-from scopeline_training.recipe import Recipe, read_table, recipe_of
+from scopeline_training.recipe import Count, Positive, Recipe, Share, read_table, recipe_of
 from scopeline_training.schedules import Constant, Schedule
 from scopeline_training.splitting import FOLDS
 from scopeline_training.variants import VariantPlan
-
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class FrozenPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -167,10 +163,11 @@ def read_any(path: Path, changes: Sequence[str] = ()) -> Recipe | Experiment:
         ConfigError: the file is missing or wrong; the message says where.
     """
     table = read_table(path)
+    where = f"{path} with --set {', '.join(changes)}" if changes else str(path)
     kind = table["data"].get("kind") if isinstance(table.get("data"), dict) else None
     if kind not in KINDS_WITH_OWN_RUN:
-        return experiment_of(changed(table, changes), str(path))
-    return recipe_of(changed(table, changes), str(path))
+        return experiment_of(changed(table, changes), where)
+    return recipe_of(changed(table, changes), where)
 
 
 def read_experiment(path: Path, changes: Sequence[str] = ()) -> Experiment:

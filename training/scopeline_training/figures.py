@@ -57,15 +57,16 @@ def macro_f1(table: Confusion) -> NDArray[np.float64]:
 
 
 def kappa(table: Confusion, power: int = 0) -> NDArray[np.float64]:
-    """Cohen's kappa; power 2 weighs an error by the square of its distance (quadratic weighted kappa, QWK)."""
+    """Cohen's kappa; power 2 weighs an error by the square of its distance (quadratic weighted kappa, QWK).
+
+    NaN where only one label was seen and said: chance leaves nothing to agree on.
+    """
     labels = table.shape[-1]
     distance = np.abs(np.subtract.outer(np.arange(labels), np.arange(labels)))
     weights = (distance > 0).astype(float) if power == 0 else distance.astype(float) ** power
     total = table.sum(axis=(-2, -1))
     by_chance = table.sum(axis=-1)[..., :, None] * table.sum(axis=-2)[..., None, :] / total[..., None, None]
-    with np.errstate(
-        invalid="ignore"
-    ):  # one label only, seen and said: chance leaves nothing to agree on, NaN
+    with np.errstate(invalid="ignore"):
         return np.asarray(1 - (weights * table).sum(axis=(-2, -1)) / (weights * by_chance).sum(axis=(-2, -1)))
 
 

@@ -7,6 +7,7 @@ average of the weights is kept. There is no validation part, so nothing stops ea
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from scopeline_training.seeding import seed_everything
 from scopeline_training.shim import make_torchvision_importable
 
 make_torchvision_importable()
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment  # noqa: E402
 from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
 from lightning.pytorch.callbacks import WeightAveraging  # noqa: E402
 
@@ -50,13 +52,16 @@ def fit(
     """A network fitted to the examples: the running average of its weights, in evaluation mode.
 
     Args:
-        examples: What to learn from; targets of heads that are not asked for are ignored.
+        examples: What to learn from, (N, H, W, 3) uint8; targets of heads that are not asked for are ignored.
         heads: The questions.
         plan: Epochs, rates, how much is spoilt.
         seed: Fixes weights, order, augmentation and degradations.
         families: Degradations that are planted.
         stages: The backbone, see `scopeline_training.network`.
         report: Hears of every epoch.
+
+    Raises:
+        KeyboardInterrupt: the user pressed Ctrl-C; nothing of the fit is kept.
     """
     seed_everything(seed)
     rng = np.random.default_rng(seed)
@@ -65,8 +70,17 @@ def fit(
     if network.oddness is not None:
         network.oddness.learn(_good(examples, rng))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
-    batches = _Batches(examples, heads, plan, families, rng)
     weights = {head.name: _class_weights(examples, head) for head in heads}
+    batches = _Batches(examples, heads, plan, families, rng)
+    _learn(_Learner(network, heads, weights, plan, steps=plan.epochs * len(batches)), batches, plan, report)
+    network.zero_grad(set_to_none=True)
+    del batches
+    gc.collect()  # trainer and learner hold each other, and with them the pictures of this fold beside the next one's
+    return network.eval()
+
+
+def _learn(learner: _Learner, batches: _Batches, plan: FitPlan, report: Report) -> None:
+    """Leaves the running average of the weights in the learner's network."""
     average = WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay))  # type: ignore[no-untyped-call]
     with quiet_lightning():
         trainer = Trainer(
@@ -74,9 +88,9 @@ def fit(
             accelerator="cpu", devices=1, max_epochs=plan.epochs, deterministic=True,
             callbacks=[average, _LossReport(report)], logger=False, enable_checkpointing=False,
             enable_progress_bar=False, enable_model_summary=False,
+            plugins=[LightningEnvironment()],  # one process, also as a task of a cluster that starts several
         )  # fmt: skip
-        trainer.fit(_Learner(network, heads, weights, plan, steps=plan.epochs * len(batches)), batches)
-    return network.eval()
+        trainer.fit(learner, batches)
 
 
 class _Learner(LightningModule):

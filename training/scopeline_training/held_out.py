@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -42,17 +42,18 @@ class HeldOut:
     """Head -> label, or the mask's path; a head that nobody answered is absent."""
 
 
-def held_out(recipe: Path, *, fold: int = 1) -> list[HeldOut]:
-    """The part that a recipe keeps apart, split again as in training: the same data give the same part.
+def held_out(recipe: Path, *, fold: int = 1, changes: Sequence[str] = ()) -> list[HeldOut]:
+    """The part that a recipe keeps apart, split again as in training: the same data and recipe give the same part.
 
     Args:
         recipe: Recipe of a bundle.
         fold: Of a recipe with folds, the one whose network was kept, from 1 on; its card names it.
+        changes: What `--set` changed when it was trained, `key.key=value` each.
 
     Raises:
         ConfigError: the data are not there, the recipe keeps no files apart, or it has no such fold.
     """
-    plan = read_any(recipe, ())
+    plan = read_any(recipe, changes)
     if isinstance(plan, Recipe):
         return _of_colon(plan)
     return _of_experiment(plan, recipe.parent, fold)

@@ -9,6 +9,7 @@ corruptions (`scopeline_training.outliers`). Test pictures share no group with t
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -29,6 +30,7 @@ from sklearn.metrics import roc_auc_score
 
 from scopeline.bundle import Bundle, load_bundle
 from scopeline.degrade import FAMILIES, SEED_STYLE, degrade, harmless
+from scopeline.errors import ConfigError
 from scopeline.picture import Pixels
 from scopeline.shipped import shipped_pipelines
 from scopeline_training.colon import colon_examples, split_apart
@@ -240,11 +242,14 @@ def main(data: Path, out: Path | None, bundle: Path | None = None) -> bool:
 
     Returns:
         Whether C1 and C2 reach their bars.
+
+    Raises:
+        ConfigError: the bundle's recipe was changed on the command line.
     """
     _use_one_core()
     console = Console()
     shipped = load_bundle(bundle or shipped_pipelines() / "bundles" / "colon")
-    recipe = read_recipe(Path(shipped.training.recipe))
+    recipe = _recipe_of(shipped)
     train, test, elsewhere = colon_stills(data, recipe)
     outcome = run_suite(
         train, test, elsewhere, plan=PLAN, families=FAMILIES, console=console, workers=WORKERS
@@ -259,6 +264,17 @@ def main(data: Path, out: Path | None, bundle: Path | None = None) -> bool:
         out.write_bytes(msgspec.json.format(msgspec.json.encode(outcome), indent=1) + b"\n")
         console.print(f"wrote {out}")
     return outcome.c1_seed_style >= C1_BAR and outcome.c2_worst >= C2_BAR
+
+
+def _recipe_of(bundle: Bundle) -> Recipe:
+    """The recipe that a bundle was trained with, which says what it has not seen."""
+    plain = ["scopeline", "train", bundle.training.recipe]
+    if shlex.split(bundle.training.command) != plain:
+        raise ConfigError(
+            f"{bundle.folder}: wanted a bundle of a recipe as it stands, got one of `{bundle.training.command}`: what "
+            "it was not trained on cannot be told; write the changes into a recipe and train that"
+        )
+    return read_recipe(Path(bundle.training.recipe))
 
 
 def _with_bundle(outcome: Outcome, bundle: Bundle, pictures: Pixels) -> Outcome:

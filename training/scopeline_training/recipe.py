@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -12,11 +12,17 @@ from scopeline.bundle import Role
 from scopeline.crop import CropKind
 from scopeline.errors import ConfigError
 
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Seed = Annotated[int, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+
 
 class InputPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the network is shown."""
 
-    size: int = 128
+    size: Annotated[int, msgspec.Meta(ge=32)] = 128
     """Width and height in pixels."""
     crop: CropKind = CropKind.INSCRIBED
 
@@ -26,27 +32,27 @@ class HeadPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     name: str
     role: Role
-    labels: tuple[str, ...]
-    weight: float = 1.0
+    labels: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
+    weight: Positive = 1.0
     """Share of this head's loss in the sum."""
     ordinal_power: float | None = None
     """Exponent of the class-distance loss for ordered labels; plain cross-entropy if None."""
-    balance: float = 0.5
+    balance: Share = 0.5
     """Classes weigh by their count to minus this power: 0 as they come, 1 all alike."""
 
 
 class FitPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the weights are found."""
 
-    epochs: int
-    batch: int = 32
-    peak_rate: float = 3e-3
-    weight_decay: float = 0.02
-    spoilt_share: float = 0.35
+    epochs: Count
+    batch: Count = 32
+    peak_rate: Positive = 3e-3
+    weight_decay: NotNegative = 0.02
+    spoilt_share: Share = 0.35
     """Share of the clean pictures that are degraded on the fly and taught as bad."""
-    outlier_share: float = 0.0
+    outlier_share: Share = 0.0
     """Share of those that get a generic corruption instead of a family; see `scopeline_training.outliers`."""
-    ema_decay: float = 0.99
+    ema_decay: Share = 0.99
     """Of the running average of weights that is shipped."""
 
 
@@ -55,15 +61,15 @@ class SyntheticData(
 ):
     """Frames of simulated procedures; see `scopeline_training.synthetic`."""
 
-    procedures: int
-    frames_per_procedure: int
-    scenes: int
+    procedures: Count
+    frames_per_procedure: Count
+    scenes: Seed
     """Still scenes beside the procedures, each of another wall."""
-    encoded_procedures: int
+    encoded_procedures: Seed
     """How many of the procedures go through an H.264 encoder first."""
-    held_out_procedures: int
+    held_out_procedures: Annotated[int, msgspec.Meta(ge=2)]
     """More procedures, never trained on: half fit the temperatures, half give the card's figures."""
-    first_seed: int
+    first_seed: Seed
 
 
 class ColonData(
@@ -73,11 +79,11 @@ class ColonData(
 
     licences: tuple[str, ...]
     """Licences a file of the manifest may have."""
-    outside_pictures: int
-    every_nth_frame: int
+    outside_pictures: Count
+    every_nth_frame: Count
     """Of the clips."""
-    folds: int
-    fold_epochs: int
+    folds: Annotated[int, msgspec.Meta(ge=2)]
+    fold_epochs: Count
     """Epochs of each cross-validation fold."""
 
 
@@ -88,7 +94,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     version: str
     licence: str
     notice: str
-    seed: int
+    seed: Seed
     input: InputPlan
     heads: tuple[HeadPlan, ...]
     data: SyntheticData | ColonData
@@ -126,23 +132,28 @@ def read_table(path: Path) -> dict[str, Any]:
         return msgspec.toml.decode(path.read_bytes(), type=dict[str, Any])
     except OSError as error:
         raise ConfigError(f"{path}: wanted a recipe, cannot read it ({error.strerror})") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a recipe: {error}") from error
 
 
 def trial_recipe(recipe: Recipe) -> Recipe:
-    """The recipe with a few minutes taken out of it: it proves that it runs, its figures mean nothing."""
-    match recipe.data:
+    """The recipe made so small that it is through in about a minute; what is smaller already stays."""
+    data, fit = recipe.data, recipe.fit
+    match data:
         case SyntheticData():
-            data: SyntheticData | ColonData = msgspec.structs.replace(
-                recipe.data, procedures=2, encoded_procedures=1, frames_per_procedure=16, scenes=6,
-                held_out_procedures=4,
+            small: SyntheticData | ColonData = msgspec.structs.replace(
+                data, procedures=min(data.procedures, 2), encoded_procedures=min(data.encoded_procedures, 1),
+                frames_per_procedure=min(data.frames_per_procedure, 16), scenes=min(data.scenes, 6),
+                held_out_procedures=min(data.held_out_procedures, 4),
             )  # fmt: skip
         case ColonData():
-            data = msgspec.structs.replace(
-                recipe.data, every_nth_frame=25, outside_pictures=20, folds=2, fold_epochs=1
-            )
-    return msgspec.structs.replace(recipe, data=data, fit=msgspec.structs.replace(recipe.fit, epochs=2))
+            small = msgspec.structs.replace(
+                data, every_nth_frame=max(data.every_nth_frame, 25), fold_epochs=1, folds=2,
+                outside_pictures=min(data.outside_pictures, 20),
+            )  # fmt: skip
+    return msgspec.structs.replace(
+        recipe, data=small, fit=msgspec.structs.replace(fit, epochs=min(fit.epochs, 2))
+    )
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:

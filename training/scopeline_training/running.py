@@ -85,6 +85,7 @@ def run_experiment(
 
     Raises:
         ConfigError: the recipe does not suit the data, or the probes refuse the data.
+        BundleError: the export is refused; checkpoints and report are there.
     """
     options, console = options or RunOptions(), console or Console(quiet=_is_helper())
     cv2.setNumThreads(1)
@@ -149,6 +150,7 @@ def run_experiment(
     write_report(
         out / "report", record, answers, masks=masks, history=best.fit.history, picture_of=picture_of(folds)
     )
+    console.print(f"report: [bold]{out / 'report' / 'report.html'}[/]", soft_wrap=True, highlight=False)
     save_bundle(
         out / "bundle", best.fit.network, experiment, heads, temperatures=best.temperatures, card=card,
         training=Training(
@@ -161,7 +163,7 @@ def run_experiment(
     for line in told(record, answers):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(
-        f"report: [bold]{out / 'report' / 'report.html'}[/]\nbundle: [bold]{out / 'bundle'}[/]\n"
+        f"bundle: [bold]{out / 'bundle'}[/]\n"
         f"try it: scopeline batch VIDEO --pipeline {out / 'pipeline.toml'}",
         soft_wrap=True, highlight=False,
     )  # fmt: skip

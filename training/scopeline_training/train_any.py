@@ -52,7 +52,7 @@ class TrainOptions:
 def train_recipe(
     path: Path, out: Path, options: TrainOptions, console: Console | None = None
 ) -> RunResult | None:
-    """Runs a recipe of either path.
+    """Runs a recipe of either path; None comes back for one with a run of its own, which leaves a bundle alone.
 
     Raises:
         ConfigError: the recipe or the data is wrong, or the recipe's path has no use for an option.

@@ -146,7 +146,7 @@ def live(
         encoding=plan.publish.encoding,
         control=control,
         replay=None if no_journal else replay,
-        journal=None if no_journal else make_journals(journal) if journal else default_journal(),
+        journal=None if no_journal else journal or default_journal(),
         keys=EngineKeys(KeyFolder(keys)) if keys else None,
         metrics=metrics,
         log=log,
@@ -172,6 +172,8 @@ def live(
             if sink.wait_for_subscriber(_PATIENCE_S):
                 break
 
+    if journal is not None and not no_journal:
+        make_journals(journal)
     with ExitStack() as stack:
         feed: Source = stack.enter_context(closing(open_feed(address, notices)))
         if faults is not None:
