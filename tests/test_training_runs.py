@@ -36,6 +36,7 @@ from scopeline_training.layouts.plans import ClassFolders, MaskPairs
 from scopeline_training.network_plan import HeadPlan, NetworkPlan
 from scopeline_training.pair_stand_in import PairStandIn
 from scopeline_training.pictures import PicturePlan
+from scopeline_training.run_notes import told
 from scopeline_training.run_options import RunOptions
 from scopeline_training.running import RunResult, run_experiment
 from scopeline_training.series import run_series
@@ -142,6 +143,16 @@ def test_a_run_leaves_a_report_a_card_and_a_recipe_to_edit(of_folder: RunResult,
     assert again.fit.epochs == 2
     assert isinstance(again.data, ClassFolders)
     assert again.data.root == str(folder)
+
+
+def test_the_terminal_says_the_figure_that_the_report_says(of_folder: RunResult) -> None:
+    (said, *_refused) = told(of_folder.record, of_folder.answers)
+    (row,) = [
+        row for row in rows_of(of_folder.folder / "report" / "overall_class-test.csv")
+        if row["figure"] == "balanced accuracy"
+    ]  # fmt: skip
+    figure = f"{float(row['value']):.3f} ({float(row['value low']):.3f} to {float(row['value high']):.3f})"
+    assert f"balanced accuracy {figure}, by guessing 0.500" in said
 
 
 def test_no_group_is_in_two_parts(of_folder: RunResult) -> None:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from scopeline_training.answers import Answers
 from scopeline_training.catalogue import Catalogue
 from scopeline_training.experiment import Experiment
-from scopeline_training.figures import table_figures
 from scopeline_training.fitted_fold import REPRESENTATIVE_RULE, FittedFold
 from scopeline_training.run_options import RunOptions
 from scopeline_training.run_parts import PartedRun, strata
 from scopeline_training.run_record import RunRecord, lacking, split_rows
+from scopeline_training.scores import overall_scores
 from scopeline_training.shortcut_probes import ProbeVerdict
 
 
@@ -68,9 +68,7 @@ def record_of(
 def told(record: RunRecord, answers: Sequence[Answers]) -> Iterator[str]:
     """What nobody should have to open a report for: how good it is beside guessing, and what the probes found."""
     for each in answers:
-        with np.errstate(invalid="ignore", divide="ignore"):  # resamples with a single label have no kappa
-            found = table_figures(each.truth, each.said, each.groups, labels=len(each.labels))
-        score = next(figure for figure in found if figure.name == "balanced accuracy")
+        score = next(figure for figure in overall_scores(each) if figure.name == "balanced accuracy")
         blind = 1 / np.count_nonzero(each.counts)
         yield f"{each.head}, {each.split}, {len(each)} pictures: balanced accuracy {score}, by guessing {blind:.3f}"
     for verdict in record.refused:
