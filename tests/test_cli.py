@@ -40,6 +40,20 @@ def test_help_lists_the_commands_and_says_research_use_only(call: _Call) -> None
         assert command in out
 
 
+def test_a_help_flows_to_the_width_of_the_terminal_wherever_its_source_breaks(call: _Call) -> None:
+    for words, sentence in (
+        (["batch"], "so the same command goes on after an interruption, also after kill -9"),
+        (
+            ["model", "build"],
+            "on hostile frames and on frames of your own; only one that passes is ever used",
+        ),
+        (["bench", "file"], "Exit code 1 when that is less than 1.5 times as many on any clip."),
+    ):
+        code, out, _ = call(*words, "--help")
+        assert code == 0
+        assert sentence in out
+
+
 def test_the_version_is_printed(call: _Call) -> None:
     assert call("--version")[1].startswith("scopeline 0.")
 

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 something failed (said on stderr), 2 wrong usage or config
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
@@ -50,7 +51,19 @@ def build() -> typer.Typer:
     app.add_typer(journal, name="journal")
     app.add_typer(keys, name="keys")
     _add_entry_points(app)
+    _let_helps_flow(app)
     return app
+
+
+def _let_helps_flow(app: typer.Typer) -> None:
+    """Paragraphs of docstrings are broken where the source is; a terminal has a width of its own."""
+    for command in app.registered_commands:
+        if command.help is None and command.callback is not None:
+            paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
+            command.help = "\n\n".join(" ".join(each.split()) for each in paragraphs)
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            _let_helps_flow(group.typer_instance)
 
 
 def _add_entry_points(app: typer.Typer) -> None:

@@ -78,7 +78,9 @@ def held_out(
     """List the pictures that a recipe kept apart from its network, to calibrate its probabilities on.
 
     Splits again as in training, which takes the same data and the same --set. The sheet's paths are relative to the
-    data folder (SCOPELINE_DATA): `scopeline calibrate probabilities BUNDLE --sheet CSV --data FOLDER --held-out`.
+    data folder (SCOPELINE_DATA).
+
+    It is for: scopeline calibrate probabilities BUNDLE --sheet CSV --data FOLDER --held-out
     """
     _need_torch()
     from scopeline_training.held_out import held_out as kept_apart
