@@ -166,7 +166,10 @@ def test_an_interrupted_fit_ends_with_the_weights_it_would_have_had(painted: Pai
 
     with pytest.raises(Interrupted):
         fitted(painted, whole, tmp_path / "parts", watchers=Watchers(advance=interrupt))
-    found = fitted(painted, whole, tmp_path / "parts", resume=True)
+    batches: list[int] = []
+    watchers = Watchers(advance=lambda count, _words: batches.append(count))
+    found = fitted(painted, whole, tmp_path / "parts", resume=True, watchers=watchers)
+    assert batches[0] == 2 * len(batches[1:])  # two epochs were done before, one is done now
     assert found.history["val_loss"] == pytest.approx(wanted.history["val_loss"], rel=1e-6)
     assert alike(weights(found.network), weights(wanted.network))
 

@@ -68,6 +68,10 @@ class Bar(Callback):
     def __init__(self, advance: Advance) -> None:
         self.advance = advance
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step:  # a fit that goes on
+            self.advance(trainer.global_step, f"epoch {trainer.current_epoch + 1}")
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
