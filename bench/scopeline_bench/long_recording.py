@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from scopeline.archive.code import code_hash
 from scopeline.run_stamps import digests
 from scopeline_bench.batch_process import Watched, arguments, run_batch
 from scopeline_bench.clip import ClipPlan
@@ -100,8 +101,8 @@ def _place(work: Path | None) -> Iterator[Path]:
 
 
 def _run(command: Sequence[str], results: Path) -> Watched:
-    """The run, or what an earlier call has kept of it."""
-    kept = results.with_suffix(".json")
+    """The run, or what an earlier call of the same code has kept of it."""
+    kept = results.with_suffix(f".{code_hash().removeprefix('sha256:')}.json")
     if kept.is_file():
         return msgspec.json.decode(kept.read_bytes(), type=Watched)
     went_on = results.exists()
