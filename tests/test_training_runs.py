@@ -146,7 +146,7 @@ def test_a_run_leaves_a_report_a_card_and_a_recipe_to_edit(of_folder: RunResult,
 
 
 def test_the_terminal_says_the_figure_that_the_report_says(of_folder: RunResult) -> None:
-    (said, *_refused) = told(of_folder.record, of_folder.answers)
+    (said, *_refused) = told(of_folder.record, of_folder.answers, of_folder.masks)
     (row,) = [
         row for row in rows_of(of_folder.folder / "report" / "overall_class-test.csv")
         if row["figure"] == "balanced accuracy"
@@ -276,6 +276,7 @@ def test_masks_are_fitted_reported_and_exported(tmp_path: Path) -> None:
     (masks,) = result.masks
     assert masks.head == "disc"
     assert masks.truth.shape[1:] == (32, 32)
+    assert f"disc, test, {len(masks)} pictures: Dice 0." in next(told(result.record, (), result.masks))
     assert [(head.role, head.labels) for head in load_bundle(result.bundle).heads] == [("mask", ("disc",))]
 
 

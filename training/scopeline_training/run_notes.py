@@ -11,6 +11,7 @@ from scopeline_training.answers import Answers
 from scopeline_training.catalogue import Catalogue
 from scopeline_training.experiment import Experiment
 from scopeline_training.fitted_fold import REPRESENTATIVE_RULE, FittedFold
+from scopeline_training.mask_scores import MaskAnswers, mask_scores
 from scopeline_training.run_options import RunOptions
 from scopeline_training.run_parts import PartedRun, strata
 from scopeline_training.run_record import RunRecord, lacking, split_rows
@@ -65,11 +66,14 @@ def record_of(
     )  # fmt: skip
 
 
-def told(record: RunRecord, answers: Sequence[Answers]) -> Iterator[str]:
+def told(record: RunRecord, answers: Sequence[Answers], masks: Sequence[MaskAnswers]) -> Iterator[str]:
     """What nobody should have to open a report for: how good it is beside guessing, and what the probes found."""
     for each in answers:
         score = next(figure for figure in overall_scores(each) if figure.name == "balanced accuracy")
         blind = 1 / np.count_nonzero(each.counts)
         yield f"{each.head}, {each.split}, {len(each)} pictures: balanced accuracy {score}, by guessing {blind:.3f}"
+    for area in masks:
+        first = mask_scores(area)[0]
+        yield f"{area.head}, {area.split}, {len(area)} pictures: {first.name} {first}"
     for verdict in record.refused:
         yield f"the shortcut probes refuse this data: do not trust the figures. {' '.join(verdict.reasons)}"

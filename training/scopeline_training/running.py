@@ -160,7 +160,7 @@ def run_experiment(
     )  # fmt: skip
     write_text(out / "pipeline.toml", pipeline_text(experiment, heads))
     check_model(out / "bundle", backend="onnxruntime", precision="fp32")
-    for line in told(record, answers):
+    for line in told(record, answers, masks):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(
         f"bundle: [bold]{out / 'bundle'}[/]\n"
