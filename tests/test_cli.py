@@ -137,6 +137,18 @@ def test_a_journal_that_can_have_no_folder_is_refused_before_anything_starts(
     assert "publishing on" not in out
 
 
+def test_a_journal_folder_that_this_user_cannot_write_is_refused_too(
+    call: _Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "there"
+    monkeypatch.setattr("os.access", lambda path, _mode: Path(path) != there)  # root may write anywhere
+    code, _, err = call(
+        "live", "synthetic", "--pipeline", write_tiny_pipeline(tmp_path), "--journal", tmp_path / "there"
+    )
+    assert code == 2
+    assert "this user cannot write there; name another, or say --no-journal" in err
+
+
 def test_results_that_can_have_no_folder_end_with_code_2(call: _Call, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     (tmp_path / "case.mp4").write_bytes(b"whatever is in it")

@@ -192,6 +192,9 @@ def test_a_trial_makes_nothing_larger_than_it_was() -> None:
         ("fit.epochs=0", "$.fit.epochs"),
         ("fit.batch=0", "$.fit.batch"),
         ("fit.peak_rate=nan", "$.fit.peak_rate"),
+        ("fit.peak_rate=inf", "$.fit.peak_rate"),
+        ("fit.ema_decay=1.0", "$.fit.ema_decay"),
+        ("heads.2.ordinal_power=-1", "$.heads[2].ordinal_power"),
         ("seed=-1", "$.seed"),
         ("input.size=0", "$.input.size"),
         ("data.held_out_procedures=0", "$.data.held_out_procedures"),
@@ -210,11 +213,24 @@ def test_a_recipe_that_is_no_text_is_refused(tmp_path: Path) -> None:
         read_any(tmp_path / "photo.toml")
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("heads.2.name=grade", r"its data answer mes \(4 labels\), .* got the heads grade \(4 labels\)"),
+        ("heads.2.labels=['0','1','2']", r"mes \(4 labels\), .* got the heads mes \(3 labels\)"),
+        ("data.first_seed=0", "seed 7 is the demo's own and is never trained on, got seeds 0 to 33"),
+    ],
+)
+def test_what_the_demos_data_cannot_answer_is_refused_before_they_are_painted(
+    tmp_path: Path, change: str, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        train_recipe(RECIPES / "demo.toml", tmp_path / "out", TrainOptions(changes=(change,)))
+
+
 def test_the_heads_of_colon_are_looked_at_before_its_pictures(tmp_path: Path) -> None:
     renamed = TrainOptions(changes=("heads.2.name=grade",))
-    with pytest.raises(
-        ConfigError, match=r"wanted the heads .* mes, organ, quality, got grade, organ, quality"
-    ):
+    with pytest.raises(ConfigError, match=r"its data answer mes .4 labels.*got the heads grade .4 labels."):
         train_recipe(RECIPES / "colon.toml", tmp_path / "out", renamed)
 
 

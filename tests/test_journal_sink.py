@@ -327,7 +327,9 @@ def test_what_was_written_and_is_not_safe_is_told_also_when_the_newest_message_w
         journals.rename(tmp_path / "away")
         journals.write_text("a file where the folder should be")
         keeper.tend()
-        assert run.troubles() == ["journal_failed"]
+        (notice,) = run.notices.take()
+        assert notice.what is Trouble.JOURNAL_FAILED
+        assert "what is published is not written either" in notice.text
         journals.unlink()
         (tmp_path / "away").rename(journals)
 

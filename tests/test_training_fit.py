@@ -283,6 +283,11 @@ def test_a_card_without_prose_says_that_nobody_wrote_it(fitted: Network, tmp_pat
     provenance = Provenance(recipe="mine.toml", data="made up", data_sha256="abc")
     card = write_card(tmp_path / "mine.card.md", small_recipe(), fitted, provenance, {})
     assert card.startswith("# Model card: demo\n\nNobody wrote what this model cannot do (mine.card.md")
+    changed = Provenance(recipe="mine.toml", data="made up", data_sha256="abc", words=("--epochs", "1"))
+    card = write_card(tmp_path / "mine.card.md", small_recipe(), fitted, changed, {})
+    assert card.startswith(
+        "> **A changed recipe:** made with `scopeline train mine.toml --epochs 1`.\n\n# Model card"
+    )
 
 
 def test_kappa_of_a_single_label_is_no_number() -> None:

@@ -92,17 +92,19 @@ def main(
 
 @contextlib.contextmanager
 def _place(work: Path | None) -> Iterator[Path]:
+    """A folder of this state of the code: ways that two states have gone would be compared otherwise."""
     if work is not None:
-        work.mkdir(parents=True, exist_ok=True)
-        yield work
+        place = work / code_hash().removeprefix("sha256:")
+        place.mkdir(parents=True, exist_ok=True)
+        yield place
         return
     with tempfile.TemporaryDirectory(prefix="scopeline-long-") as folder:
         yield Path(folder)
 
 
 def _run(command: Sequence[str], results: Path) -> Watched:
-    """The run, or what an earlier call of the same code has kept of it."""
-    kept = results.with_suffix(f".{code_hash().removeprefix('sha256:')}.json")
+    """The run, or what an earlier call has kept of it."""
+    kept = results.with_suffix(".json")
     if kept.is_file():
         return msgspec.json.decode(kept.read_bytes(), type=Watched)
     went_on = results.exists()

@@ -1,6 +1,7 @@
 """The commands. The engine's own are here; training, calibration and bench add theirs as entry points.
 
-Exit codes: 0 done, 1 something failed (said on stderr), 2 wrong usage or configuration, 130 interrupted.
+Exit codes: 0 done, 1 something failed (said on stderr), 2 wrong usage or configuration, 130 interrupted;
+of training, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations

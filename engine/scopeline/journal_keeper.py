@@ -40,10 +40,11 @@ class JournalKeeper:
                 return  # nothing was ever written, and whoever tries to has said so
             if not self._failing:
                 reason = error.strerror or str(error)
+                now = "is not written either" if self._journal.missing else "goes on being written"
                 self._notices.post(
                     Trouble.JOURNAL_FAILED,
                     f"the journal is not safe against a power cut, or cannot be kept within its bound ({reason}); "
-                    "what is published goes on being written; check the disk",
+                    f"what is published {now}; check the disk",
                 )
             self._failing = True
             return

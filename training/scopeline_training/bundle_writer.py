@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from torch import nn
 
-from scopeline.bundle import SCHEMA, Bundle, Description, Head, Input, Training, write_bundle
+from scopeline.bundle import SCHEMA, Bundle, Description, Head, Input, Training, load_bundle, write_bundle
 from scopeline.bundle import Network as NetworkFile
 from scopeline_training.export import OPSET, export_onnx
 from scopeline_training.network import Network
@@ -50,12 +51,18 @@ def save_described(folder: Path, network: nn.Module, description: Description, *
     """Writes any network that sees one picture as a bundle that is described already, and reads it back.
 
     Raises:
-        BundleError: ONNX Runtime's answers differ from torch's, or the description makes no sense.
+        BundleError: ONNX Runtime's answers differ from torch's, or the description makes no sense; a bundle that was in
+            the folder before is still there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model = folder / description.network.file
-    export_onnx(network, model, size=(description.input.height, description.input.width))
-    return write_bundle(folder, description, network=model.read_bytes(), card=card)
+    with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
+        beside = Path(name)
+        model = beside / description.network.file
+        export_onnx(network, model, size=(description.input.height, description.input.width))
+        write_bundle(beside, description, network=model.read_bytes(), card=card)
+        for file in beside.iterdir():
+            file.replace(folder / file.name)
+    return load_bundle(folder)
 
 
 def _description(recipe: Recipe, temperatures: Mapping[str, float], provenance: Provenance) -> Description:

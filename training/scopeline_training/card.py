@@ -27,7 +27,7 @@ def write_card(
         provenance: Where data and weights came from.
         sections: Title -> Markdown.
     """
-    parts = [*_warning(provenance), _opening(prose, recipe)]
+    parts = [*_warning(provenance, has_prose=prose.is_file()), _opening(prose, recipe)]
     parts += [f"## {title}\n\n{text}" for title, text in sections.items()]
     parts.append(
         "## Provenance\n\n"
@@ -51,14 +51,17 @@ def _opening(prose: Path, recipe: Recipe) -> str:
     )
 
 
-def _warning(provenance: Provenance) -> list[str]:
+def _warning(provenance: Provenance, *, has_prose: bool) -> list[str]:
     """The prose was written for the recipe as it stands; a changed one says so before anything else."""
     if not provenance.words:
         return []
     trial = " A trial: its figures mean nothing." if "--trial" in provenance.words else ""
+    made = f"made with `{provenance.command}`.{trial}"
+    if not has_prose:
+        return [f"> **A changed recipe:** {made}"]
     return [
-        f"> **Not the model that this card was written for:** made with `{provenance.command}`.{trial} Figures and "
-        "provenance below are this run's; the prose is that of the recipe as it stands."
+        f"> **Not the model that this card was written for:** {made} Figures and provenance below are this run's; the "
+        "prose is that of the recipe as it stands."
     ]
 
 

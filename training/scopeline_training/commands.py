@@ -77,8 +77,8 @@ def held_out(
 ) -> None:
     """List the pictures that a recipe kept apart from its network, to calibrate its probabilities on.
 
-    Splits again as in training, which takes the same data and the same --set. The sheet's paths are relative to the
-    data folder (SCOPELINE_DATA).
+    Splits again as in training, which takes the same data and the same --set; not for a --trial. The sheet's paths are
+    relative to the data folder (SCOPELINE_DATA).
 
     It is for: scopeline calibrate probabilities BUNDLE --sheet CSV --data FOLDER --held-out
     """

@@ -62,6 +62,7 @@ def fit(
 
     Raises:
         KeyboardInterrupt: the user pressed Ctrl-C; nothing of the fit is kept.
+        SystemExit: with 143, at SIGTERM.
     """
     seed_everything(seed)
     rng = np.random.default_rng(seed)

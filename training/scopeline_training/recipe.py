@@ -15,8 +15,8 @@ from scopeline.errors import ConfigError
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seed = Annotated[int, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 class InputPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,7 +35,7 @@ class HeadPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     labels: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
     weight: Positive = 1.0
     """Share of this head's loss in the sum."""
-    ordinal_power: float | None = None
+    ordinal_power: Positive | None = None
     """Exponent of the class-distance loss for ordered labels; plain cross-entropy if None."""
     balance: Share = 0.5
     """Classes weigh by their count to minus this power: 0 as they come, 1 all alike."""
@@ -52,7 +52,7 @@ class FitPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Share of the clean pictures that are degraded on the fly and taught as bad."""
     outlier_share: Share = 0.0
     """Share of those that get a generic corruption instead of a family; see `scopeline_training.outliers`."""
-    ema_decay: Share = 0.99
+    ema_decay: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.99
     """Of the running average of weights that is shipped."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 from torch import Tensor, nn
@@ -77,10 +78,17 @@ def save_bundle(
         training=training,
         heads=tuple(_head(head, temperatures.get(place or head.name, 1.0)) for head in heads),
     )
-    if isinstance(network, DualNetwork):
-        folder.mkdir(parents=True, exist_ok=True)
-        export_onnx(network, folder / "pair.onnx", size=middle, inputs=network.input_names)
-    return save_described(folder, ForEngine(network.eval(), size, middle, place), description, card=card)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
+        pair = Path(beside) / "pair.onnx"
+        if isinstance(network, DualNetwork):
+            export_onnx(network, pair, size=middle, inputs=network.input_names)
+        bundle = save_described(
+            folder, ForEngine(network.eval(), size, middle, place), description, card=card
+        )
+        if pair.is_file():
+            pair.replace(folder / pair.name)
+    return bundle
 
 
 def crop_of(experiment: Experiment) -> CropKind:

@@ -13,10 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import scopeline.simulation
+from scopeline.errors import ConfigError
+from scopeline.simulation.procedure import ORGANS
 from scopeline_training import synthetic
 from scopeline_training.bundle_writer import Provenance, save_network
 from scopeline_training.card import write_card
-from scopeline_training.colon import train_colon
+from scopeline_training.colon import HEADS, train_colon
 from scopeline_training.evaluation import fit_temperatures, report_heads
 from scopeline_training.examples import Examples
 from scopeline_training.fit import fit, predict
@@ -36,8 +38,9 @@ def run(recipe: Recipe, path: Path, out: Path, words: Sequence[str] = ()) -> Non
         words: Options that changed the recipe, for the record.
 
     Raises:
-        ConfigError: its data is not there.
+        ConfigError: its data is not there, cannot answer its questions, or has the demo's own procedure in it.
     """
+    _check(recipe)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     with _progress() as progress:
@@ -47,6 +50,26 @@ def run(recipe: Recipe, path: Path, out: Path, words: Sequence[str] = ()) -> Non
             case ColonData():
                 train_colon(path, recipe, recipe.data, out, words, progress)
     Console().print(f"wrote the bundle [bold]{out}[/]")
+
+
+def _check(recipe: Recipe) -> None:
+    """Before minutes of work: the data answer just these questions."""
+    data = recipe.data
+    answered = HEADS if isinstance(data, ColonData) else {**HEADS, "organ": len(ORGANS)}
+    asked = {head.name: len(head.labels) for head in recipe.heads}
+    if asked != answered:
+        wanted, got = (
+            ", ".join(f"{name} ({count} labels)" for name, count in sorted(each.items()))
+            for each in (answered, asked)
+        )
+        raise ConfigError(f"recipe {recipe.name!r}: its data answer {wanted}; got the heads {got}")
+    if isinstance(data, SyntheticData):
+        seeds = range(data.first_seed, data.first_seed + data.procedures + data.held_out_procedures)
+        if synthetic.DEMO_SEED in seeds:
+            raise ConfigError(
+                f"recipe {recipe.name!r}: seed {synthetic.DEMO_SEED} is the demo's own and is never trained on, got "
+                f"seeds {seeds[0]} to {seeds[-1]}; choose another data.first_seed"
+            )
 
 
 def _train_synthetic(
