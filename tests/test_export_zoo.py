@@ -12,7 +12,7 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
-from scopeline.bundle import Description, Head, Input, Training
+from scopeline.bundle import Description, Head, Input, Training, load_bundle
 from scopeline.bundle import Network as NetworkFile
 from scopeline.crop import CropKind
 from scopeline.errors import BundleError
@@ -154,17 +154,35 @@ def test_a_graph_that_differs_from_torch_is_refused_and_what_was_there_stays(tmp
     assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("model.onnx", b"a good one")]
 
 
-def test_a_network_of_the_zoo_becomes_a_bundle(tmp_path: Path) -> None:
-    network = build(NetworkPlan(backbone="small"), [QUALITY, CORN])
-    description = Description(
+def describing(**heads: tuple[str, ...]) -> Description:
+    """Of a network of the heads `quality` and, if it is asked for, `mes`, shown 64x32 pixels."""
+    return Description(
         schema=1, name="trial", version="1", licence="CC0-1.0", notice="Test.",
         input=Input(width=64, height=32, crop=CropKind.INSCRIBED),
         network=NetworkFile(file="model.onnx", sha256="", opset=OPSET),
         training=Training(recipe="r", command="c", data="d", data_sha256="", seed=0),
-        heads=(
-            Head(name="quality", role="quality", labels=("bad", "good")),
-            Head(name="mes", role="grade", labels=("0", "1", "2", "3")),
+        heads=tuple(
+            Head(name=name, role="quality" if name == "quality" else "grade", labels=labels)
+            for name, labels in heads.items()
         ),
     )  # fmt: skip
-    bundle = save_described(tmp_path, network, description, card="A trial.")
+
+
+def test_a_network_of_the_zoo_becomes_a_bundle(tmp_path: Path) -> None:
+    network = build(NetworkPlan(backbone="small"), [QUALITY, CORN])
+    description = describing(quality=("bad", "good"), mes=("0", "1", "2", "3"))
+    bundle = save_described(tmp_path / "b", network, description, card="A trial.")
     assert shapes(bundle.onnx_path)["pixels"] == ("tensor(uint8)", ["batch", 32, 64, 3])
+
+
+@pytest.mark.parametrize("wrong", ["network", "description"])
+def test_a_bundle_that_is_refused_replaces_nothing(tmp_path: Path, wrong: str) -> None:
+    good = build(NetworkPlan(backbone="small"), [QUALITY])
+    kept = save_described(tmp_path / "b", good, describing(quality=("bad", "good")), card="The good one.")
+    network = Forgetful() if wrong == "network" else good
+    labels = ("bad", "good") if wrong == "network" else ("bad", "worse")
+    with pytest.raises(BundleError):
+        save_described(tmp_path / "b", network, describing(quality=labels), card="Another.")
+    assert load_bundle(tmp_path / "b") == kept
+    assert (tmp_path / "b" / "card.md").read_text("utf-8") == "The good one."
+    assert [each.name for each in tmp_path.iterdir()] == ["b"]
