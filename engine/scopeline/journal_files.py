@@ -67,8 +67,8 @@ def _session_folder(path: Path) -> SessionFolder | None:
     return SessionFolder(path, files, sizes, changes) if files else None
 
 
-def make_journals(folder: Path) -> Path:
-    """The folder somebody named for journals, made where it is not there.
+def make_journals(folder: Path) -> None:
+    """Makes the folder somebody named for journals where it is not there.
 
     A journal that fails later is told and nothing stops; a name that cannot be one is refused at once.
 
@@ -83,7 +83,6 @@ def make_journals(folder: Path) -> Path:
         raise ConfigError(f"{wanted}, cannot make it ({error.strerror or error}); {instead}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(f"{wanted}, this user cannot write there; {instead}")
-    return folder
 
 
 def default_journal() -> Path:

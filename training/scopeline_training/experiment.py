@@ -17,7 +17,7 @@ from scopeline_training.network_plan import HeadPlan, NetworkPlan
 from scopeline_training.pair_stand_in import PairStandIn
 from scopeline_training.pictures import PicturePlan
 from scopeline_training.presets import PresetName
-from scopeline_training.recipe import Count, Positive, Recipe, Share, read_table, recipe_of
+from scopeline_training.recipe import Count, Positive, Recipe, Share, described, read_table
 from scopeline_training.schedules import Constant, Schedule
 from scopeline_training.splitting import FOLDS
 from scopeline_training.variants import VariantPlan
@@ -167,7 +167,7 @@ def read_any(path: Path, changes: Sequence[str] = ()) -> Recipe | Experiment:
     kind = table["data"].get("kind") if isinstance(table.get("data"), dict) else None
     if kind not in KINDS_WITH_OWN_RUN:
         return experiment_of(changed(table, changes), where)
-    return recipe_of(changed(table, changes), where)
+    return described(changed(table, changes), Recipe, where)
 
 
 def read_experiment(path: Path, changes: Sequence[str] = ()) -> Experiment:
@@ -190,10 +190,7 @@ def experiment_of(table: Mapping[str, Any], where: str) -> Experiment:
     Raises:
         ConfigError: an unknown key or a value of the wrong kind; the message says where.
     """
-    try:
-        return msgspec.convert(table, Experiment)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: not a recipe: {error}") from error
+    return described(table, Experiment, where)
 
 
 def changed(table: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from scopeline.bundle import Role
 from scopeline.crop import CropKind
 from scopeline.errors import ConfigError
+
+_Kind = TypeVar("_Kind")
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seed = Annotated[int, msgspec.Meta(ge=0)]
@@ -107,17 +109,17 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         ConfigError: the file is missing or wrong; the message says where.
     """
-    return recipe_of(read_table(path), str(path))
+    return described(read_table(path), Recipe, str(path))
 
 
-def recipe_of(table: Mapping[str, Any], where: str) -> Recipe:
-    """The recipe that a table of plain values describes.
+def described(table: Mapping[str, Any], kind: type[_Kind], where: str) -> _Kind:
+    """The recipe, of whichever path, that a table of plain values describes.
 
     Raises:
         ConfigError: an unknown key or a value of the wrong kind; the message says where.
     """
     try:
-        return msgspec.convert(table, Recipe)
+        return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: not a recipe: {error}") from error
 
